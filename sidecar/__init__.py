@@ -1,0 +1,3 @@
+"""dialback-sidecar: Server Dialback (XEP-0220) beside Prosody and ejabberd."""
+
+__version__ = "0.1.0"
