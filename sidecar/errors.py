@@ -7,6 +7,7 @@ The exceptions are for everything else, and this is all of them:
     ├── InvalidValue       a text that is no domain, stream ID, key, ... (names the field)
     ├── ConfigError        a configuration that cannot be used; lists every problem
     ├── StreamViolation    a peer broke RFC 6120 or XEP-0220; fatal for its stream
+    ├── KeyRefused         the key service will not issue this key (a cap)
     └── Outage             a part of ours is missing; answered with `error`, never `invalid`
         └── KeyServiceUnavailable
 """
@@ -73,3 +74,11 @@ class Outage(SidecarError):
 
 class KeyServiceUnavailable(Outage):
     """dialback-keyd is not there, does not answer in time, or answered with a fault."""
+
+
+class KeyRefused(SidecarError):
+    """dialback-keyd will not issue a key here (a cap is reached); `reason` is a stable code."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
