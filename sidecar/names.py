@@ -7,6 +7,7 @@ wire and that XEP-0185 hashes. DNS and certificates get `Domain.a_label`.
 from __future__ import annotations
 
 import re
+import unicodedata
 from encodings.idna import ToASCII, ToUnicode, nameprep
 from functools import lru_cache
 from hmac import compare_digest
@@ -77,8 +78,6 @@ def _canonical_label(label: str) -> str:
 
 
 def _is_mark(character: str) -> bool:
-    import unicodedata
-
     return unicodedata.category(character).startswith("M")
 
 
@@ -118,9 +117,7 @@ class StreamId(str):
     def parse(cls, text: str, field: str = "stream") -> Self:
         """Return the stream ID, 1 to 256 visible ASCII characters. Raises InvalidValue."""
         if not _VISIBLE.match(text):
-            raise InvalidValue(
-                field, f"expected 1 to 256 visible characters, got {shorten(text)}"
-            )
+            raise InvalidValue(field, f"expected 1 to 256 visible characters, got {shorten(text)}")
         return cls(text)
 
 

@@ -1,0 +1,180 @@
+"""From the text of `sidecar.toml` to a `Config`, or to every problem in it at once."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from sidecar.config.link_domains import LinkDomains
+from sidecar.config.rules import cross_problems, read_secret
+from sidecar.config.types import CheckConfig, Config, LinkConfig
+from sidecar.errors import ConfigError, InvalidValue, Problem
+from sidecar.names import Domain
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def load(path: Path) -> Config:
+    """Return the configuration in the file at `path`; relative paths in it start at its folder.
+
+    Raises ConfigError, listing every problem with its place.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(str(path), [Problem("file", "there is no such file")]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), [Problem("file", f"cannot be read: {error}")]) from None
+    return parse(text, source=str(path), folder=path.parent)
+
+
+def parse(text: str, *, source: str = "sidecar.toml", folder: Path = Path()) -> Config:
+    """Return the configuration in `text`. Raises ConfigError, listing every problem."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(source, [Problem("file", f"is not TOML: {error}")]) from None
+    reader = _Reader(folder.absolute())
+    config = reader.table(Config, data, "")
+    problems = reader.problems + cross_problems(reader.links, reader.nameservers)
+    if config is None or problems:
+        raise ConfigError(source, problems)
+    return config
+
+
+def keys(type_: type[msgspec.Struct]) -> dict[str, Any]:
+    """The keys a table of the file may have, with their annotated types."""
+    hints = get_type_hints(type_, include_extras=True)
+    return {
+        name: hint
+        for name, hint in hints.items()
+        if description(hint) is not None or _struct_of(hint) is not None
+    }
+
+
+def description(hint: Any) -> str | None:
+    """What the annotated type says of its key."""
+    metas = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+    return next(
+        (m.description for m in metas if isinstance(m, msgspec.Meta) and m.description), None
+    )
+
+
+class _Reader:
+    """Turns tables into structs and collects what does not fit on the way.
+
+    `links` and `nameservers` keep the single values that were right (None for the others), so
+    that the rules between values can be asked even of a file that has problems.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.problems: list[Problem] = []
+        self.links: list[dict[str, Any]] = []
+        self.nameservers: tuple[str, ...] = ()
+
+    def table(self, type_: type[T], data: object, place: str) -> T | None:
+        """The struct for one table; None when something in it is wrong (and collected)."""
+        if not isinstance(data, Mapping):
+            self._add(place, f"expected a table, got {_toml_name(data)}")
+            return None
+        before = len(self.problems)
+        known = keys(type_)
+        for name in data:
+            if name not in known:
+                self._add(_join(place, name), f"unknown key; known here: {', '.join(known)}")
+        values = {
+            name: self._value(known[name], data[name], _join(place, name))
+            for name in known
+            if name in data
+        }
+        for field in msgspec.structs.fields(type_):
+            if field.required and field.name in known and field.name not in data:
+                self._add(_join(place, field.name), "is missing")
+        if type_ is LinkConfig and isinstance(values.get("secret_file"), Path):
+            try:
+                values["secret"] = read_secret(values["secret_file"])
+            except InvalidValue as error:
+                self._add(_join(place, "secret_file"), error.problem)
+        if type_ is LinkConfig:
+            self.links.append(values)
+        elif type_ is CheckConfig:
+            self.nameservers = values.get("nameservers") or ()
+        return type_(**values) if len(self.problems) == before else None
+
+    def _value(self, hint: Any, given: object, place: str) -> Any:
+        struct = _struct_of(hint)
+        if struct is not None and given is not None:
+            if not _is_array(hint):
+                return self.table(struct, given, place)
+            if not isinstance(given, list):
+                self._add(place, f"expected an array of tables ([[{place}]])")
+                return None
+            if not given:
+                self._add(place, f"expected at least one [[{place}]]")
+            return tuple(
+                self.table(struct, item, f"{place}[{i}]") for i, item in enumerate(given, 1)
+            )
+        try:
+            return msgspec.convert(given, hint, dec_hook=self._convert_own)
+        except InvalidValue as error:
+            self._add(place, error.problem)
+        except msgspec.ValidationError as error:
+            self._add(place, _plain(str(error), hint))
+        return None
+
+    def _convert_own(self, type_: type, given: Any) -> Any:
+        if type_ is Path and isinstance(given, str):
+            return self._folder / given
+        if type_ is Domain and isinstance(given, str):
+            return Domain.parse(given)
+        if (
+            type_ is LinkDomains
+            and isinstance(given, list)
+            and all(isinstance(item, str) for item in given)
+        ):
+            return LinkDomains(given)
+        wanted = "a list of texts" if type_ is LinkDomains else "a text"
+        raise InvalidValue("value", f"expected {wanted}, got {_toml_name(given)}")
+
+    def _add(self, place: str, text: str) -> None:
+        self.problems.append(Problem(place, text))
+
+
+def _struct_of(hint: Any) -> type[msgspec.Struct] | None:
+    """The struct a key's table (or array of tables) becomes, if it is one."""
+    plain = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    if get_origin(plain) is tuple:
+        plain = get_args(plain)[0]
+    return plain if isinstance(plain, type) and issubclass(plain, msgspec.Struct) else None
+
+
+def _is_array(hint: Any) -> bool:
+    plain = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    return get_origin(plain) is tuple
+
+
+def _join(place: str, name: str) -> str:
+    return f"{place}.{name}" if place else name
+
+
+def _plain(text: str, hint: Any) -> str:
+    """A validation message in the words of TOML."""
+    choices = get_args(get_args(hint)[0])
+    if text.startswith("Invalid enum value"):
+        return f"expected one of {', '.join(choices)}, got{text.removeprefix('Invalid enum value')}"
+    text = text.replace("`", "").replace(" - at $", " at place ")
+    for python, toml in (("str", "text"), ("int", "a number"), ("float", "a number")):
+        text = re.sub(rf"\b{python}\b", toml, text)
+    return text[:1].lower() + text[1:]
+
+
+def _toml_name(value: object) -> str:
+    names = {str: "a text", bool: "true or false", int: "a number", float: "a number"}
+    names |= {list: "a list", dict: "a table"}
+    return names.get(type(value), "something else")

@@ -1,0 +1,106 @@
+"""The tables of `sidecar.toml`, with defaults and descriptions.
+
+A field is a key of the file when it has a description.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+from sidecar.config.link_domains import LinkDomains
+from sidecar.names import Domain
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+
+
+class Secret:
+    """The component secret, read from `secret_file`; hidden wherever a config is printed."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: bytes) -> None:
+        self._value = value
+
+    def reveal(self) -> bytes:
+        return self._value
+
+    def __repr__(self) -> str:
+        return "<secret>"
+
+
+class LinkConfig(Struct, frozen=True, kw_only=True):
+    """`[[link]]`: one server, reached as its external component (XEP-0114)."""
+
+    jid: Annotated[
+        Domain, Meta(description="the component's JID, as in the server's configuration")
+    ]
+    secret_file: Annotated[
+        Path, Meta(description="file with the component secret, readable by the sidecar alone")
+    ]
+    domains: Annotated[
+        LinkDomains,
+        Meta(description="local domains of that server: names, `*.name`, or `*` for hosters"),
+    ]
+    host: Annotated[str, Meta(description="where the server listens for components")] = "127.0.0.1"
+    port: Annotated[Port, Meta(description="the server's component port")] = 5347
+    tunnel: Annotated[
+        bool,
+        Meta(description="`host` is not loopback but reached through an encrypted tunnel"),
+    ] = False
+    secret: Secret
+
+    @property
+    def name(self) -> str:
+        """What logs and messages call this link."""
+        return str(self.jid)
+
+
+class KeydConfig(Struct, frozen=True, kw_only=True):
+    """`[keyd]`: where the key service is."""
+
+    socket: Annotated[
+        Path | None,
+        Meta(
+            description="Unix socket of a `dialback-keyd` that runs by itself; "
+            "without it one is started as a child"
+        ),
+    ] = None
+
+
+class CheckConfig(Struct, frozen=True, kw_only=True):
+    """`[check]`: how other servers are checked."""
+
+    timeout_seconds: Annotated[
+        float, Meta(gt=0, le=60, description="time for one check, from DNS to the answer")
+    ] = 12
+    nameservers: Annotated[
+        tuple[str, ...],
+        Meta(description="DNS servers, `IP` or `IP:port`; empty: those of the system"),
+    ] = ()
+    allow_private_addresses: Annotated[
+        bool,
+        Meta(description="connect to addresses that are not public, loopback included"),
+    ] = False
+
+
+class LogConfig(Struct, frozen=True, kw_only=True):
+    """`[log]`: written to standard error."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="least level written")
+    ] = "info"
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """The whole of `sidecar.toml`."""
+
+    link: Annotated[tuple[LinkConfig, ...], Meta(description="one table for each server")]
+    state_directory: Annotated[
+        Path, Meta(description="where the database of the key service lives")
+    ] = Path("/var/lib/dialback-sidecar")
+    keyd: KeydConfig = field(default_factory=KeydConfig)
+    check: CheckConfig = field(default_factory=CheckConfig)
+    log: LogConfig = field(default_factory=LogConfig)

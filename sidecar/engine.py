@@ -1,0 +1,145 @@
+"""Answers the four jobs. What it needs from below, it declares here as interfaces."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sidecar.errors import KeyRefused, Outage
+from sidecar.jobs import (
+    Check,
+    Condition,
+    Issue,
+    Job,
+    Outcome,
+    Report,
+    ReportedOutcome,
+    Role,
+    Verdict,
+    Verify,
+)
+from sidecar.names import DialbackKey, DomainPair, StreamId
+
+log = logging.getLogger(__name__)
+
+
+class KeyService(Protocol):
+    """dialback-keyd as the engine sees it. Every method may raise KeyServiceUnavailable."""
+
+    async def issue(
+        self, pair: DomainPair, stream: StreamId, *, timeout_seconds: float
+    ) -> DialbackKey:
+        """Return the key for this pair and stream. Raises KeyRefused over a cap."""
+
+    async def verify(
+        self, pair: DomainPair, stream: StreamId, key: DialbackKey, *, timeout_seconds: float
+    ) -> Verdict:
+        """Return what the ledger of issued keys says."""
+
+    async def end(self, ended: Sequence[tuple[DomainPair, StreamId]]) -> None:
+        """Forget issued keys that nobody will ask about any more."""
+
+
+class Checker(Protocol):
+    """Asks the authoritative servers of others."""
+
+    async def check(self, check: Check, *, timeout_seconds: float) -> Verdict:
+        """Return what was found; a fault of a peer is a verdict, never an exception."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One job answered: what was asked, what we said, and how long it took."""
+
+    job: str
+    pair: DomainPair
+    stream: StreamId
+    verdict: Verdict
+    seconds: float
+
+    def __str__(self) -> str:
+        said = self.verdict
+        details = [part.value for part in (said.condition, said.evidence) if part is not None]
+        details += [said.reason] if said.reason else []
+        outcome = f"{said.outcome.value} ({', '.join(details)})" if details else said.outcome.value
+        return f"{self.job} {self.pair} {outcome} {self.seconds * 1000:.1f} ms"
+
+
+class Engine:
+    """Decides. An outage of ours becomes an `error` verdict here, and nowhere else."""
+
+    def __init__(
+        self,
+        keys: KeyService,
+        checker: Checker,
+        *,
+        clock: Callable[[], float],
+        on_decision: Callable[[Decision], None],
+    ) -> None:
+        self._keys = keys
+        self._checker = checker
+        self._clock = clock
+        self._on_decision = on_decision
+
+    async def answer(self, job: Job, *, timeout_seconds: float) -> DialbackKey | Verdict | None:
+        """Answer one job within `timeout_seconds`.
+
+        A key only for `Issue`, nothing only for `Report`, a verdict otherwise.
+        """
+        if isinstance(job, Report):
+            await self._report(job)
+            return None
+        start = self._clock()
+        try:
+            answer = await self._decide(job, timeout_seconds)
+        except KeyRefused as refusal:
+            answer = Verdict.error(Condition.RESOURCE_CONSTRAINT, refusal.reason)
+        except Outage as outage:
+            log.warning("%s %s: %s", _name(job), job.pair, outage)
+            answer = Verdict.error(Condition.INTERNAL_SERVER_ERROR, "outage")
+        except Exception:
+            log.exception("%s %s failed", _name(job), job.pair)
+            answer = Verdict.error(Condition.INTERNAL_SERVER_ERROR, "fault")
+        verdict = answer if isinstance(answer, Verdict) else Verdict(Outcome.VALID)
+        self._on_decision(
+            Decision(_name(job), job.pair, job.stream, verdict, self._clock() - start)
+        )
+        return answer
+
+    async def _decide(
+        self, job: Issue | Verify | Check, timeout_seconds: float
+    ) -> DialbackKey | Verdict:
+        match job:
+            case Issue(pair=pair, stream=stream):
+                return await self._keys.issue(pair, stream, timeout_seconds=timeout_seconds)
+            case Verify(pair=pair, stream=stream, key=key):
+                return await self._keys.verify(pair, stream, key, timeout_seconds=timeout_seconds)
+            case Check():
+                return await self._checker.check(job, timeout_seconds=timeout_seconds)
+
+    async def _report(self, report: Report) -> None:
+        ended = [
+            (outcome.pair, outcome.stream)
+            for outcome in report.outcomes
+            if _ends_issued_key(outcome)
+        ]
+        if not ended:
+            return
+        try:
+            await self._keys.end(ended)
+        except Outage as outage:
+            log.warning("report: %s", outage)
+
+
+def _ends_issued_key(outcome: ReportedOutcome) -> bool:
+    """Whether a reported outcome means that no peer has cause to ask about our key again.
+
+    An error does not: the peer may retry on the same stream.
+    """
+    return outcome.role is Role.INITIATING and outcome.type in ("valid", "invalid", "closed")
+
+
+def _name(job: Job) -> str:
+    return type(job).__name__.lower()
