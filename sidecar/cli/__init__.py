@@ -1,0 +1,19 @@
+"""The command line: one file for each command, put together here."""
+
+from __future__ import annotations
+
+import click
+
+from sidecar import __version__
+from sidecar.cli.check import check
+from sidecar.cli.serve import serve
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+@click.version_option(__version__, prog_name="dialback-sidecar")
+def main() -> None:
+    """Server Dialback (XEP-0220) beside Prosody and ejabberd."""
+
+
+main.add_command(serve)
+main.add_command(check)

@@ -1,0 +1,147 @@
+"""The four jobs, with a key service and a checker that do as told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from sidecar.engine import Decision, Engine
+from sidecar.errors import KeyRefused, KeyServiceUnavailable
+from sidecar.jobs import (
+    Check,
+    Condition,
+    Evidence,
+    Issue,
+    Outcome,
+    Report,
+    ReportedOutcome,
+    Role,
+    Verdict,
+    Verify,
+)
+from sidecar.names import DialbackKey, Domain, DomainPair, StreamId
+
+PAIR = DomainPair(sender=Domain("capulet.example"), target=Domain("montague.example"))
+STREAM = StreamId("D60000229F")
+KEY = DialbackKey("b483")
+
+
+@dataclass
+class ScriptedParts:
+    """A key service and a checker in one; answers `says`, or raises it."""
+
+    says: DialbackKey | Verdict | Exception
+    ended: list[tuple[DomainPair, StreamId]] = field(default_factory=list)
+
+    async def _say(self, *_: object, timeout_seconds: float) -> object:
+        if isinstance(self.says, Exception):
+            raise self.says
+        return self.says
+
+    issue = verify = check = _say
+
+    async def end(self, ended: Sequence[tuple[DomainPair, StreamId]]) -> None:
+        if isinstance(self.says, Exception):
+            raise self.says
+        self.ended += ended
+
+
+def _engine(parts: ScriptedParts) -> tuple[Engine, list[Decision]]:
+    decisions: list[Decision] = []
+    ticks = iter(range(100))
+    engine = Engine(
+        parts,  # type: ignore[arg-type]
+        parts,  # type: ignore[arg-type]
+        clock=lambda: float(next(ticks)),
+        on_decision=decisions.append,
+    )
+    return engine, decisions
+
+
+JOBS = [
+    Issue(pair=PAIR, stream=STREAM),
+    Verify(pair=PAIR, stream=STREAM, key=KEY),
+    Check(pair=PAIR, stream=STREAM, key=KEY),
+]
+
+
+async def test_issue_answers_the_key_and_tells_of_it_without_the_key() -> None:
+    engine, decisions = _engine(ScriptedParts(KEY))
+    assert await engine.answer(JOBS[0], timeout_seconds=3) is KEY
+    assert str(decisions[0]) == "issue capulet.example -> montague.example valid 1000.0 ms"
+
+
+@pytest.mark.parametrize("job", JOBS[1:], ids=lambda job: type(job).__name__)
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        Verdict.valid(Evidence.KEY),
+        Verdict.invalid("never-issued"),
+        Verdict.error(Condition.REMOTE_SERVER_TIMEOUT, "no-answer"),
+    ],
+)
+async def test_verdict_from_below_is_the_answer(job: Verify | Check, verdict: Verdict) -> None:
+    engine, decisions = _engine(ScriptedParts(verdict))
+    assert await engine.answer(job, timeout_seconds=3) == verdict
+    assert decisions[0].verdict == verdict
+
+
+@pytest.mark.parametrize("job", JOBS, ids=lambda job: type(job).__name__)
+@pytest.mark.parametrize(
+    "fault",
+    [KeyServiceUnavailable("gone"), RuntimeError("a bug"), TimeoutError(), OSError(28, "x")],
+)
+async def test_outage_and_fault_are_an_error_never_invalid(
+    job: Issue | Verify | Check, fault: Exception
+) -> None:
+    engine, _ = _engine(ScriptedParts(fault))
+    answer = await engine.answer(job, timeout_seconds=3)
+    assert isinstance(answer, Verdict)
+    assert (answer.outcome, answer.condition) == (
+        Outcome.ERROR,
+        Condition.INTERNAL_SERVER_ERROR,
+    )
+
+
+async def test_a_cap_of_the_key_service_is_a_resource_constraint() -> None:
+    engine, _ = _engine(ScriptedParts(KeyRefused("ledger-full", "the ledger is full")))
+    answer = await engine.answer(JOBS[0], timeout_seconds=3)
+    assert answer == Verdict.error(Condition.RESOURCE_CONSTRAINT, "ledger-full")
+
+
+@pytest.mark.parametrize(
+    ("role", "type_", "ends"),
+    [
+        (Role.INITIATING, "valid", True),
+        (Role.INITIATING, "invalid", True),
+        (Role.INITIATING, "closed", True),
+        (Role.INITIATING, "error", False),
+        (Role.RECEIVING, "valid", False),
+        (Role.AUTHORITATIVE, "valid", False),
+    ],
+)
+async def test_report_ends_the_ledger_entry_of_a_key_nobody_will_ask_about(
+    role: Role, type_: str, ends: bool
+) -> None:
+    parts = ScriptedParts(KEY)
+    engine, _ = _engine(parts)
+    outcome = ReportedOutcome(role=role, mechanism="dialback", pair=PAIR, stream=STREAM, type=type_)
+    assert await engine.answer(Report((outcome,)), timeout_seconds=3) is None
+    assert parts.ended == ([(PAIR, STREAM)] if ends else [])
+
+
+async def test_report_survives_an_outage() -> None:
+    engine, _ = _engine(ScriptedParts(KeyServiceUnavailable("gone")))
+    outcome = ReportedOutcome(
+        role=Role.INITIATING, mechanism="dialback", pair=PAIR, stream=STREAM, type="valid"
+    )
+    assert await engine.answer(Report((outcome,)), timeout_seconds=3) is None
+
+
+def test_error_verdict_and_no_other_carries_a_condition() -> None:
+    with pytest.raises(ValueError):
+        Verdict(Outcome.ERROR)
+    with pytest.raises(ValueError):
+        Verdict(Outcome.VALID, condition=Condition.FORBIDDEN)

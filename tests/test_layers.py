@@ -1,0 +1,98 @@
+"""Imports point downwards only (docs/architecture.md), shown over the import graph."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "sidecar"
+
+# From the bottom up. A module belongs to the longest prefix that fits.
+TIERS = {
+    "sidecar": 0,
+    "sidecar.errors": 0,
+    "sidecar.names": 0,
+    "sidecar.jobs": 0,
+    "sidecar.logs": 0,
+    "sidecar.config": 0,
+    "sidecar.protocol": 1,
+    "sidecar.keys": 1,
+    "sidecar.engine": 2,
+    "sidecar.keyd": 3,
+    "sidecar.key_client": 3,
+    "sidecar.s2s": 3,
+    "sidecar.component": 3,
+    "sidecar.keyd_child": 4,
+    "sidecar.daemon": 4,
+    "sidecar.lab": 4,
+    "sidecar.cli": 5,
+}
+SHELLS = [name for name, tier in TIERS.items() if tier == 3]
+IMPURE = {"asyncio", "socket", "ssl", "time", "random", "secrets", "threading", "subprocess"}
+# Third-party libraries, each with the only places that may know it.
+OUTSIDE = {
+    "slixmpp": ["sidecar.component", "sidecar.lab"],
+    "aiodns": ["sidecar.s2s"],
+    "pycares": ["sidecar.s2s"],
+    "aiohttp": [],
+    "click": ["sidecar.cli"],
+    "dns": ["sidecar.lab"],
+}
+
+
+def _modules() -> list[tuple[str, Path]]:
+    return [
+        (".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"), path)
+        for path in sorted(PACKAGE.rglob("*.py"))
+    ]
+
+
+def _imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            base = node.module or ""
+            found |= {f"{base}.{a.name}" if base == "sidecar" else base for a in node.names}
+    return found
+
+
+def _place(module: str) -> str:
+    """The entry of TIERS that a module belongs to."""
+    fitting = [name for name in TIERS if f"{module}.".startswith(f"{name}.")]
+    place = max(fitting, key=len)
+    assert place != "sidecar" or module.count(".") == 0 or module == "sidecar.__version__", (
+        f"{module} is in no tier"
+    )
+    return place
+
+
+@pytest.mark.parametrize(("module", "path"), _modules(), ids=lambda value: str(value))
+def test_imports_point_downwards_only(module: str, path: Path) -> None:
+    here = _place(module)
+    for imported in _imports(path):
+        if imported.split(".")[0] != "sidecar":
+            continue
+        there = _place(imported)
+        assert TIERS[there] <= TIERS[here], f"{module} imports {imported}, which is above it"
+        if here in SHELLS and there in SHELLS:
+            assert here == there, f"{module} imports {imported}: shells do not know each other"
+        assert there != "sidecar.lab" or here in ("sidecar.lab", "sidecar.cli")
+
+
+@pytest.mark.parametrize(("module", "path"), _modules(), ids=lambda value: str(value))
+def test_pure_code_knows_no_clock_no_chance_and_no_network(module: str, path: Path) -> None:
+    if TIERS[_place(module)] == 1:
+        assert not {name.split(".")[0] for name in _imports(path)} & IMPURE
+
+
+@pytest.mark.parametrize(("module", "path"), _modules(), ids=lambda value: str(value))
+def test_each_outside_library_is_known_in_one_place(module: str, path: Path) -> None:
+    for imported in _imports(path):
+        allowed = OUTSIDE.get(imported.split(".")[0])
+        assert allowed is None or _place(module) in allowed, f"{module} imports {imported}"
