@@ -53,7 +53,7 @@ def keys(type_: type[msgspec.Struct]) -> dict[str, Any]:
     return {
         name: hint
         for name, hint in hints.items()
-        if description(hint) is not None or _struct_of(hint) is not None
+        if description(hint) is not None or struct_of(hint) is not None
     }
 
 
@@ -108,7 +108,7 @@ class _Reader:
         return type_(**values) if len(self.problems) == before else None
 
     def _value(self, hint: Any, given: object, place: str) -> Any:
-        struct = _struct_of(hint)
+        struct = struct_of(hint)
         if struct is not None and given is not None:
             if not _is_array(hint):
                 return self.table(struct, given, place)
@@ -146,7 +146,7 @@ class _Reader:
         self.problems.append(Problem(place, text))
 
 
-def _struct_of(hint: Any) -> type[msgspec.Struct] | None:
+def struct_of(hint: Any) -> type[msgspec.Struct] | None:
     """The struct a key's table (or array of tables) becomes, if it is one."""
     plain = get_args(hint)[0] if get_origin(hint) is Annotated else hint
     if get_origin(plain) is tuple:
