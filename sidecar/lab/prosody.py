@@ -164,4 +164,4 @@ class Prosody:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        await self._process.stop(grace_seconds=5)
+        await self.kill()
