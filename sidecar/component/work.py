@@ -1,0 +1,131 @@
+"""The requests of one link that are being answered: limits, deadlines, an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from sidecar.component.admission import Admitted
+from sidecar.jobs import Check, Condition, Job, Report, Verdict
+from sidecar.names import DialbackKey
+from sidecar.protocol.link_mac import LinkKey
+from sidecar.protocol.link_replies import render_answer
+
+log = logging.getLogger(__name__)
+
+_OVERLOAD = Verdict.error(Condition.RESOURCE_CONSTRAINT, "sidecar-overloaded")
+_STOPPING = Verdict.error(Condition.RESOURCE_CONSTRAINT, "sidecar-stopping")
+_FAULT = Verdict.error(Condition.INTERNAL_SERVER_ERROR, "sidecar-fault")
+_SLOW = Verdict.error(Condition.INTERNAL_SERVER_ERROR, "sidecar-slow")
+
+Send = Callable[[str], None]
+
+
+class Answerer(Protocol):
+    """Decides jobs; the engine."""
+
+    async def answer(self, job: Job, *, timeout_seconds: float) -> DialbackKey | Verdict | None:
+        """Return a key only for Issue, None only for Report; an outage is a verdict."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one link. Checks take seconds and have a room of their own, so that a flood of
+    them never keeps issue and verify out. `overtime_seconds` is how much longer than its timeout
+    an answer may take before it is given up."""
+
+    checks: int = 1024
+    quick: int = 1024
+    check_seconds: float = 12.0
+    quick_seconds: float = 3.0
+    overtime_seconds: float = 0.5
+
+
+class Work:
+    """Runs the answerer for each admitted request and sends what it says."""
+
+    def __init__(
+        self,
+        answerer: Answerer,
+        key: LinkKey,
+        limits: Limits,
+        clock: Callable[[], float],
+        counts: Counter[str],
+    ) -> None:
+        self._answerer = answerer
+        self._key = key
+        self._limits = limits
+        self._clock = clock
+        self._counts = counts
+        self._checks: set[asyncio.Task[None]] = set()
+        self._quick: set[asyncio.Task[None]] = set()
+        self._reports: set[asyncio.Task[None]] = set()
+        self._stopping = False
+
+    def __len__(self) -> int:
+        return len(self._checks) + len(self._quick) + len(self._reports)
+
+    def take(self, request: Admitted, send: Send) -> None:
+        """Start answering `request`; over a limit, or when stopping, answer so at once."""
+        job = request.job
+        limits = self._limits
+        if isinstance(job, Check):
+            pool, room, seconds = self._checks, limits.checks, limits.check_seconds
+        elif isinstance(job, Report):
+            pool, room, seconds = self._reports, limits.quick, limits.quick_seconds
+        else:
+            pool, room, seconds = self._quick, limits.quick, limits.quick_seconds
+        if request.remaining_seconds is not None:
+            seconds = min(seconds, request.remaining_seconds)
+        if seconds <= 0:
+            self._counts["expired"] += 1
+        elif self._stopping:
+            self._reply(request, _STOPPING, send)
+        elif len(pool) >= room:
+            self._counts["overload"] += 1
+            self._reply(request, _OVERLOAD, send)
+        else:
+            self._counts[type(job).__name__.lower()] += 1
+            task = asyncio.ensure_future(self._answer(request, seconds, send))
+            pool.add(task)
+            task.add_done_callback(pool.discard)
+
+    def abandon(self) -> None:
+        """The connection is gone, nobody waits for its answers. Reports are facts: they go on."""
+        for task in [*self._checks, *self._quick]:
+            task.cancel()
+
+    async def finish(self, grace_seconds: float) -> None:
+        """Take nothing more; let what runs be answered within `grace_seconds`, end the rest."""
+        self._stopping = True
+        running = [*self._checks, *self._quick, *self._reports]
+        if running:
+            _, late = await asyncio.wait(running, timeout=grace_seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _answer(self, request: Admitted, seconds: float, send: Send) -> None:
+        deadline = self._clock() + seconds
+        answer: DialbackKey | Verdict | None
+        try:
+            async with asyncio.timeout(seconds + self._limits.overtime_seconds):
+                answer = await self._answerer.answer(request.job, timeout_seconds=seconds)
+        except TimeoutError:
+            answer = _SLOW
+        except Exception:
+            log.exception("%s failed", type(request.job).__name__.lower())
+            answer = _FAULT
+        if request.remaining_seconds is not None and self._clock() > deadline + (
+            request.remaining_seconds - seconds
+        ):
+            self._counts["expired"] += 1
+            return
+        self._reply(request, answer, send)
+
+    def _reply(self, request: Admitted, answer: DialbackKey | Verdict | None, send: Send) -> None:
+        send(render_answer(answer, request.address, request.mac, self._key))

@@ -1,0 +1,79 @@
+"""The MAC of the component link: who holds the component secret, and what was asked.
+
+Canonical form and keys exactly as docs/link-protocol.md, "The MAC". Elements are
+`xml.etree.ElementTree.Element`, as the stream's parser builds them.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable
+from xml.etree.ElementTree import Element
+
+_LABEL = b"urn:dialback-sidecar:1 link key"
+_NOT_COUNTED = frozenset({"mac", "xmlns"})
+
+
+class LinkKey:
+    """The key both ends of one link derive from its component secret; never shown."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, secret: bytes) -> None:
+        self._key = hmac.digest(secret, _LABEL, "sha256")
+
+    def __repr__(self) -> str:
+        return "<link key>"
+
+    def mac(self, canonical: str) -> str:
+        """Return the MAC of a canonical request or reply, 64 lower-case hex digits."""
+        return hmac.digest(self._key, canonical.encode(), "sha256").hex()
+
+
+def canonical_request(iq: Element, payload: Element) -> str:
+    """Return what the MAC of a request covers: id, addresses and type of `iq`, and `payload`."""
+    get = iq.get
+    head = ("request", get("id", ""), get("from", ""), get("to", ""), get("type", ""))
+    return "".join(map(_field, head)) + canonical_element(payload)
+
+
+def canonical_reply(request_mac: str, payload: str) -> str:
+    """Return what the MAC of a reply covers; `payload` is an element in canonical form."""
+    return f"5:reply{_field(request_mac)}{payload}"
+
+
+def canonical_parts(name: str, text: str, attributes: Iterable[tuple[str, str]]) -> str:
+    """Return the canonical form of an element without children."""
+    counted = sorted(attributes)
+    pairs = "".join([_field(key) + _field(value) for key, value in counted])
+    return f"{_field(name)}{_field(text)}{_field(str(len(counted)))}{pairs}1:0"
+
+
+def canonical_element(element: Element) -> str:
+    """Return the canonical form of `element` and all below it."""
+    name = element.tag.rpartition("}")[2]
+    counted = sorted(
+        [
+            item
+            for item in element.attrib.items()
+            if item[0] not in _NOT_COUNTED and item[0][0] != "{"
+        ]
+    )
+    pairs = "".join([_field(key) + _field(value) for key, value in counted])
+    text = element.text or ""
+    below = "1:0"
+    if len(element):
+        text += "".join([child.tail or "" for child in element])
+        children = "".join([canonical_element(child) for child in element])
+        below = f"{_field(str(len(element)))}{children}"
+    return f"{_field(name)}{_field(text)}{_field(str(len(counted)))}{pairs}{below}"
+
+
+def same_mac(computed: str, received: str | None) -> bool:
+    """Compare in constant time; a MAC that is missing or not ASCII never fits."""
+    return received is not None and received.isascii() and hmac.compare_digest(computed, received)
+
+
+def _field(text: str) -> str:
+    length = len(text) if text.isascii() else len(text.encode())
+    return f"{length}:{text}"
