@@ -1,0 +1,213 @@
+"""KeyClient: the sidecar's side of the socket to dialback-keyd.
+
+One connection; many requests under way on it at once; requests made in the same turn of the
+event loop share a frame. When the connection drops, everything under way fails at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from sidecar.errors import KeyRefused, KeyServiceUnavailable
+from sidecar.jobs import Condition, Outcome, Verdict
+from sidecar.keys.framing import BadFrame, FrameReader, decode_replies, encode_frame
+from sidecar.keys.messages import (
+    MAX_PER_FRAME,
+    EndKey,
+    Failed,
+    IssueKey,
+    Judged,
+    KeyIssued,
+    Refused,
+    Reply,
+    Request,
+    VerifyKey,
+)
+from sidecar.names import DialbackKey, DomainPair, StreamId
+
+log = logging.getLogger(__name__)
+
+_FIRST_PAUSE_SECONDS = 0.05
+_LONGEST_PAUSE_SECONDS = 1.0
+_END_SECONDS = 3.0
+_MAX_UNDER_WAY = 10_000
+
+
+class KeyClient:
+    """Asks dialback-keyd. `start` it before use and `close` it after, in one event loop."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+        self._channel: _Channel | None = None
+        self._connected = asyncio.Event()
+        self._supervisor: asyncio.Task[None] | None = None
+
+    async def start(self, *, timeout_seconds: float) -> None:
+        """Connect and stay connected from now on. Raises KeyServiceUnavailable on timeout.
+
+        It keeps trying after a timeout too, until `close`.
+        """
+        if self._supervisor is None:
+            self._supervisor = asyncio.create_task(self._supervise(), name="key client")
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._connected.wait()
+        except TimeoutError:
+            raise KeyServiceUnavailable(f"no key service answers at {self._socket}") from None
+
+    async def close(self) -> None:
+        """End the connection; requests under way fail."""
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._supervisor
+            self._supervisor = None
+
+    @property
+    def connected(self) -> bool:
+        return self._channel is not None
+
+    async def issue(
+        self, pair: DomainPair, stream: StreamId, *, timeout_seconds: float
+    ) -> DialbackKey:
+        """Return the key for this pair and stream. Raises KeyServiceUnavailable, KeyRefused."""
+        reply = await self._ask(IssueKey(*_triple(pair, stream)), timeout_seconds)
+        if isinstance(reply, KeyIssued):
+            return DialbackKey(reply.key)
+        if isinstance(reply, Refused):
+            raise KeyRefused(reply.reason, f"the key service issues no key: {reply.reason}")
+        raise _unexpected(reply)
+
+    async def verify(
+        self, pair: DomainPair, stream: StreamId, key: DialbackKey, *, timeout_seconds: float
+    ) -> Verdict:
+        """Return what this key is worth. Raises KeyServiceUnavailable."""
+        request = VerifyKey(*_triple(pair, stream), key.reveal())
+        reply = await self._ask(request, timeout_seconds)
+        if not isinstance(reply, Judged):
+            raise _unexpected(reply)
+        outcome = Outcome(reply.outcome)
+        if outcome is Outcome.ERROR:
+            return Verdict.error(Condition.INTERNAL_SERVER_ERROR, reply.reason or "unknown")
+        return Verdict(outcome, reason=reply.reason)
+
+    async def end(self, ended: Sequence[tuple[DomainPair, StreamId]]) -> None:
+        """End the keys of these streams early. Best effort: an outage is not reported."""
+        asked = [self._ask(EndKey(*_triple(pair, stream)), _END_SECONDS) for pair, stream in ended]
+        for outcome in await asyncio.gather(*asked, return_exceptions=True):
+            if isinstance(outcome, BaseException) and not isinstance(
+                outcome, KeyServiceUnavailable
+            ):
+                raise outcome
+
+    async def _ask(self, request: Request, timeout_seconds: float) -> Reply:
+        if self._channel is None:
+            raise KeyServiceUnavailable("not connected to the key service")
+        return await self._channel.ask(request, timeout_seconds)
+
+    async def _supervise(self) -> None:
+        loop = asyncio.get_running_loop()
+        pause_seconds = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                transport, channel = await loop.create_unix_connection(_Channel, str(self._socket))
+            except OSError as error:
+                log.debug("no key service at %s: %s", self._socket, error.strerror)
+            else:
+                log.info("connected to the key service")
+                pause_seconds = _FIRST_PAUSE_SECONDS
+                try:
+                    self._channel = channel
+                    self._connected.set()
+                    await channel.lost.wait()
+                finally:
+                    self._channel = None
+                    self._connected.clear()
+                    transport.close()
+                    channel.fail_all()
+                log.warning("lost the key service")
+            await asyncio.sleep(pause_seconds * random.uniform(0.75, 1.0))  # noqa: S311
+            pause_seconds = min(pause_seconds * 2, _LONGEST_PAUSE_SECONDS)
+
+
+class _Channel(asyncio.Protocol):
+    """One connection: requests under way by id, and those that wait for the end of the turn."""
+
+    def __init__(self) -> None:
+        self.lost = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._reader = FrameReader()
+        self._waiting: list[tuple[int, Request]] = []
+        self._under_way: dict[int, asyncio.Future[Reply]] = {}
+        self._last_id = 0
+
+    async def ask(self, request: Request, timeout_seconds: float) -> Reply:
+        """Return keyd's reply. Raises KeyServiceUnavailable."""
+        if self.lost.is_set():
+            raise KeyServiceUnavailable("not connected to the key service")
+        if len(self._under_way) >= _MAX_UNDER_WAY:
+            raise KeyServiceUnavailable("the key service is overloaded")
+        message_id = self._last_id = (self._last_id + 1) & 0xFFFF_FFFF
+        future: asyncio.Future[Reply] = self._loop.create_future()
+        self._under_way[message_id] = future
+        if not self._waiting:
+            self._loop.call_soon(self._send)
+        self._waiting.append((message_id, request))
+        timer = self._loop.call_later(timeout_seconds, self._time_out, message_id)
+        try:
+            return await future
+        finally:
+            timer.cancel()
+            self._under_way.pop(message_id, None)
+
+    def _send(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if self.lost.is_set():
+            return
+        for start in range(0, len(waiting), MAX_PER_FRAME):
+            self._transport.write(encode_frame(waiting[start : start + MAX_PER_FRAME]))
+
+    def _time_out(self, message_id: int) -> None:
+        future = self._under_way[message_id]
+        if not future.done():
+            future.set_exception(KeyServiceUnavailable("the key service did not answer in time"))
+
+    def fail_all(self) -> None:
+        self.lost.set()
+        for future in self._under_way.values():
+            if not future.done():
+                future.set_exception(KeyServiceUnavailable("the key service is gone"))
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.WriteTransport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for payload in self._reader.feed(data):
+                for message_id, reply in decode_replies(payload):
+                    future = self._under_way.get(message_id)
+                    if future is not None and not future.done():
+                        future.set_result(reply)
+        except BadFrame as error:
+            log.error("the key service answered nonsense: %s", error)
+            self._transport.abort()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.fail_all()
+
+
+def _triple(pair: DomainPair, stream: StreamId) -> tuple[str, str, str]:
+    """Return sender, target and stream ID as plain text; msgpack takes no subclass of str."""
+    return str(pair.sender), str(pair.target), str(stream)
+
+
+def _unexpected(reply: Reply) -> KeyServiceUnavailable:
+    if isinstance(reply, Failed):
+        return KeyServiceUnavailable(f"the key service failed: {reply.reason}")
+    return KeyServiceUnavailable(f"the key service answered with {type(reply).__name__}")

@@ -1,0 +1,98 @@
+"""The ledger's journal: one SQLite file per minute, one row per commit, dropped whole.
+
+A row holds the records of one batch (`sidecar.keys.entry.record`). What is committed survives
+the end of the process, however it ends. After a power failure the last seconds can be missing:
+then keyd answers `error`, not `invalid`, for keys it may have forgotten.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from sidecar.keys.limits import SEGMENT_MS
+
+_NAME = "{:015d}.sqlite3"
+
+
+class Journal:
+    """Appends to the segment file of the current minute."""
+
+    def __init__(self, directory: Path) -> None:
+        """Create the directory where it is missing. Raises OSError."""
+        directory.mkdir(mode=0o700, exist_ok=True)
+        self._directory = directory
+        self._database: sqlite3.Connection | None = None
+        self._start_ms = -1
+        self._files = sorted(directory.glob("[0-9]*.sqlite3"))
+
+    def read(self, from_ms: int) -> Iterator[bytes]:
+        """Yield the records of every batch, oldest first, from the segment of `from_ms` on.
+
+        Raises sqlite3.Error where a file is damaged; `read` can then be used no further.
+        """
+        for path in self._files:
+            if _start_of(path) + SEGMENT_MS <= from_ms:
+                continue
+            database = _open(path)
+            try:
+                for (records,) in database.execute("SELECT records FROM batch ORDER BY id"):
+                    yield records
+            finally:
+                database.close()
+
+    def append(self, records: bytes, now_ms: int) -> None:
+        """Commit the records of one batch. Raises sqlite3.Error, OSError: then none is written."""
+        start_ms = now_ms - now_ms % SEGMENT_MS
+        if self._database is None or start_ms != self._start_ms:
+            self._turn_to(start_ms)
+        assert self._database is not None
+        self._database.execute("INSERT INTO batch (records) VALUES (?)", (records,))
+
+    def drop(self, before_ms: int) -> None:
+        """Remove the files of segments that start earlier. Raises OSError."""
+        while self._files and _start_of(self._files[0]) < before_ms:
+            for suffix in ("-wal", "-shm", ""):
+                Path(f"{self._files[0]}{suffix}").unlink(missing_ok=True)
+            del self._files[0]
+
+    def close(self) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def _turn_to(self, start_ms: int) -> None:
+        self.close()
+        path = self._directory / _NAME.format(start_ms)
+        database = _open(path)
+        try:
+            database.execute(
+                "CREATE TABLE IF NOT EXISTS batch (id INTEGER PRIMARY KEY, records BLOB NOT NULL)"
+                " STRICT"
+            )
+        except sqlite3.Error:
+            database.close()
+            raise
+        self._database, self._start_ms = database, start_ms
+        if path not in self._files:
+            self._files.append(path)
+
+
+def _start_of(path: Path) -> int:
+    return int(path.name.split(".")[0])
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    database = sqlite3.connect(path, isolation_level=None)
+    try:
+        # Exclusive: no shared-memory file, no lock calls. NORMAL: the file stays sound when
+        # power fails, only its tail is lost.
+        for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = NORMAL"):
+            database.execute(f"PRAGMA {pragma}")
+    except sqlite3.Error:
+        database.close()
+        raise
+    return database

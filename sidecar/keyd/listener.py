@@ -1,0 +1,60 @@
+"""The Unix socket of keyd: only its owner can connect, and the kernel says who did."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from pathlib import Path
+
+from sidecar.errors import SidecarError
+
+_MAX_PATH_BYTES = 107
+_CREDENTIALS = struct.Struct("=iII")
+
+
+class SocketInUse(SidecarError):
+    """The socket's path cannot be taken."""
+
+
+def listen(path: Path) -> socket.socket:
+    """Return a listening socket of mode 0600. A dead one at `path` is replaced.
+
+    Raises SocketInUse, OSError.
+    """
+    if len(os.fsencode(path)) > _MAX_PATH_BYTES:
+        raise SocketInUse(f"{path}: expected at most {_MAX_PATH_BYTES} bytes for a socket's path")
+    if path.exists():
+        if not path.is_socket():
+            raise SocketInUse(f"{path}: exists and is no socket")
+        if _is_answered(path):
+            raise SocketInUse(f"{path}: another process is listening there")
+        path.unlink()
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    previous = os.umask(0o177)
+    try:
+        listener.bind(os.fspath(path))
+        listener.listen(64)
+    except OSError:
+        listener.close()
+        raise
+    finally:
+        os.umask(previous)
+    listener.setblocking(False)
+    return listener
+
+
+def peer_uid(connection: socket.socket) -> int:
+    """Return the uid of the process that connected, as the kernel noted it."""
+    data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    _, uid, _ = _CREDENTIALS.unpack(data)
+    return int(uid)
+
+
+def _is_answered(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(os.fspath(path))
+        except ConnectionRefusedError:
+            return False
+        return True

@@ -1,0 +1,201 @@
+"""The ledger's rules: which key is issued, and what a presented key is worth.
+
+presented key                          answer
+right, first time, in its lifetime     valid; the key is used
+right, again within `repeat_ms`        valid: peers ask again when a connection drops
+right, again later                     invalid: a replay
+right, past its lifetime               invalid
+right, after its stream was decided    invalid
+right, but never issued                invalid and an alarm: a secret has leaked
+    ... soon after an unclean start    error: forgotten is not never-issued
+anything else                          invalid; it uses nothing up
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hmac import compare_digest
+
+from sidecar.keys.dialback_key import key_message
+from sidecar.keys.entry import (
+    ENDED,
+    ISSUED,
+    USED,
+    Entry,
+    entry_digest,
+    pack,
+    record,
+    unpack,
+    zone_tag,
+)
+from sidecar.keys.keyring import Keyring
+from sidecar.keys.limits import Limits
+from sidecar.keys.messages import (
+    Done,
+    EndKey,
+    Failed,
+    IssueKey,
+    Judged,
+    KeyIssued,
+    LedgerRequest,
+    Refused,
+    Reply,
+    VerifyKey,
+)
+from sidecar.keys.segments import Segments
+
+VALID = Judged("valid")
+WRONG = Judged("invalid", "key-wrong")
+EXPIRED = Judged("invalid", "key-expired")
+REPLAYED = Judged("invalid", "key-replayed")
+ALREADY_ENDED = Judged("invalid", "key-ended")
+NEVER_ISSUED = Judged("invalid", "key-never-issued")
+FORGOTTEN = Judged("error", "key-forgotten")
+NO_SECRET = Failed("no-secret")
+DONE = Done()
+
+
+class Ledger:
+    """The keys issued and not yet forgotten.
+
+    `apply` changes the state and returns with the answers the records of what it changed.
+    The caller writes these to the journal and then says `keep`, or `undo` if it could not.
+    Until then the answers must not leave the house.
+    """
+
+    def __init__(self, keyring: Keyring, limits: Limits, *, forgetful_until_ms: int = 0) -> None:
+        """`forgetful_until_ms`: until then a key may be one that we lost in an unclean stop."""
+        self._keyring = keyring
+        self._limits = limits
+        self._forgetful_until_ms = forgetful_until_ms
+        self._segments = Segments(limits)
+        self.keep = self._segments.keep
+        self.undo = self._segments.undo
+
+    def apply(self, batch: Sequence[LedgerRequest], now_ms: int) -> tuple[list[Reply], bytes]:
+        """Answer requests in order. `now_ms` never runs backwards from call to call."""
+        self._segments.advance(now_ms)
+        records: list[bytes] = []
+        replies: list[Reply] = []
+        for request in batch:
+            match request:
+                case IssueKey():
+                    replies.append(self._issue(request, now_ms, records))
+                case VerifyKey():
+                    replies.append(self._verify(request, now_ms, records))
+                case EndKey():
+                    replies.append(self._end(request, now_ms, records))
+        return replies, b"".join(records)
+
+    @property
+    def kept_from_ms(self) -> int:
+        """Records older than this are not needed any more."""
+        return self._segments.kept_from_ms
+
+    @property
+    def live_count(self) -> int:
+        return self._segments.count
+
+    def _issue(self, request: IssueKey, now_ms: int, records: list[bytes]) -> Reply:
+        message = key_message(request.sender, request.target, request.stream)
+        digest = entry_digest(message)
+        zone = zone_tag(request.target)
+        segment = self._segments.find(digest)
+        version = None
+        if segment is not None:
+            entry = unpack(segment.entries[digest])
+            if now_ms < segment.start_ms + entry.issued_ms + self._limits.lifetime_ms:
+                version = self._keyring.get(entry.version_id)
+        if version is None:
+            version = self._keyring.active(request.sender)
+            if version is None:
+                return NO_SECRET
+            if segment is None:
+                cap = self._segments.full_for(request.sender, zone)
+                if cap is not None:
+                    return Refused(cap)
+        self._put(digest, version.id, request.sender, zone, now_ms)
+        records.append(record.pack(digest, ISSUED, version.id, zone, now_ms))
+        return KeyIssued(version.maker.key(message))
+
+    def _verify(self, request: VerifyKey, now_ms: int, records: list[bytes]) -> Judged:
+        message = key_message(request.sender, request.target, request.stream)
+        digest = entry_digest(message)
+        key = request.key.encode()
+        segment = self._segments.find(digest)
+        if segment is None:
+            return self._judge_unknown(request.sender, message, digest, key, now_ms)
+        entry = unpack(segment.entries[digest])
+        version = self._keyring.get(entry.version_id)
+        if version is None or not compare_digest(version.maker.key(message).encode(), key):
+            return WRONG
+        age_ms = now_ms - segment.start_ms
+        if age_ms >= entry.issued_ms + self._limits.lifetime_ms:
+            return EXPIRED
+        if entry.ended:
+            return ALREADY_ENDED
+        if not entry.used_ms:
+            self._segments.replace(segment, digest, pack(entry._replace(used_ms=age_ms + 1)))
+            records.append(record.pack(digest, USED, 0, 0, now_ms))
+            return VALID
+        return VALID if age_ms + 1 - entry.used_ms <= self._limits.repeat_ms else REPLAYED
+
+    def _judge_unknown(
+        self, sender: str, message: bytes, digest: bytes, key: bytes, now_ms: int
+    ) -> Judged:
+        for version in self._keyring.of(sender):
+            if compare_digest(version.maker.key(message).encode(), key):
+                break
+        else:
+            return WRONG
+        if self._segments.remembers(digest):
+            return EXPIRED
+        return FORGOTTEN if now_ms < self._forgetful_until_ms else NEVER_ISSUED
+
+    def _end(self, request: EndKey, now_ms: int, records: list[bytes]) -> Done:
+        digest = entry_digest(key_message(request.sender, request.target, request.stream))
+        if self._mark_ended(digest):
+            records.append(record.pack(digest, ENDED, 0, 0, now_ms))
+        return DONE
+
+    def _put(self, digest: bytes, version_id: int, sender: str, zone: int, now_ms: int) -> None:
+        """Write a fresh entry into the segment of `now_ms`, out of any older one."""
+        current = self._segments.live[0]
+        number = pack(Entry(version_id, now_ms - current.start_ms))
+        segment = self._segments.find(digest)
+        if segment is current:
+            self._segments.replace(current, digest, number)
+            return
+        if segment is not None:
+            self._segments.remove(segment, digest, sender, zone)
+        self._segments.add(current, digest, number, sender, zone)
+
+    def _mark_ended(self, digest: bytes) -> bool:
+        segment = self._segments.find(digest)
+        if segment is None:
+            return False
+        entry = unpack(segment.entries[digest])
+        if not entry.ended:
+            self._segments.replace(segment, digest, pack(entry._replace(ended=True)))
+        return not entry.ended
+
+    def replay(self, records: bytes) -> None:
+        """Take in what a journal holds, oldest first. Secrets that are gone take their keys along.
+
+        Raises struct.error when `records` are cut short.
+        """
+        for digest, kind, version_id, zone, at_ms in record.iter_unpack(records):
+            self._segments.advance(at_ms)
+            if kind == ISSUED:
+                version = self._keyring.get(version_id)
+                if version is not None:
+                    self._put(digest, version_id, version.domain, zone, at_ms)
+            elif kind == USED:
+                segment = self._segments.find(digest)
+                if segment is not None:
+                    entry = unpack(segment.entries[digest])
+                    used_ms = at_ms - segment.start_ms + 1
+                    self._segments.replace(segment, digest, pack(entry._replace(used_ms=used_ms)))
+            elif kind == ENDED:
+                self._mark_ended(digest)
+        self._segments.keep()
