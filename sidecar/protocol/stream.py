@@ -1,0 +1,99 @@
+"""Stream headers, features, STARTTLS and stream errors: read from elements, written as bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from xml.sax.saxutils import escape
+
+from sidecar.errors import StreamViolation, shorten
+from sidecar.names import Domain
+from sidecar.protocol import namespaces as ns
+from sidecar.protocol.xml import Element, StreamStart
+
+CLOSE = b"</stream:stream>"
+STARTTLS = f"<starttls xmlns='{ns.STARTTLS}'/>".encode()
+
+
+def quoted(value: str) -> str:
+    """Return `value` as an attribute value, quotes included."""
+    return "'" + escape(value, {"'": "&apos;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}) + "'"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamHeader:
+    """What a peer's stream header says (RFC 6120 §4.7).
+
+    `legacy` is a server without version 1.0: it sends no features. `dialback` says whether the
+    dialback namespace is declared (XEP-0220 §2.3).
+    """
+
+    id: str | None
+    legacy: bool
+    dialback: bool
+
+
+def read_header(start: StreamStart) -> StreamHeader:
+    """Raises StreamViolation for what is no header of a server-to-server stream."""
+    if start.namespace != ns.STREAM or start.prefixes.get("") != ns.SERVER:
+        raise StreamViolation("invalid-namespace", "expected a server-to-server stream")
+    if start.name != "stream":
+        raise StreamViolation("bad-format", f"expected a stream header, got {shorten(start.name)}")
+    return StreamHeader(
+        id=start.attributes.get("id"),
+        legacy=_major_version(start.attributes.get("version", "0.0")) < 1,
+        dialback=ns.DIALBACK in start.prefixes.values(),
+    )
+
+
+def _major_version(text: str) -> int:
+    major, dot, minor = text.partition(".")
+    if not (text.isascii() and dot and major.isdigit() and minor.isdigit() and len(text) < 9):
+        raise StreamViolation("unsupported-version", f"expected version 1.0, got {shorten(text)}")
+    return int(major)
+
+
+def write_header(*, local: Domain, remote: Domain) -> bytes:
+    """The header of a stream that we open from `local` to `remote`."""
+    return (
+        f"<?xml version='1.0'?><stream:stream xmlns='{ns.SERVER}' xmlns:stream='{ns.STREAM}' "
+        f"xmlns:db='{ns.DIALBACK}' from={quoted(local)} to={quoted(remote)} version='1.0'>"
+    ).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What of a peer's stream features concerns dialback (RFC 6120 §4.3.2, XEP-0220 §2.4)."""
+
+    starttls: bool
+    dialback: bool
+
+
+def read_features(element: Element) -> Features:
+    return Features(
+        starttls=element.child(ns.STARTTLS, "starttls") is not None,
+        dialback=element.child(ns.DIALBACK_FEATURE, "dialback") is not None,
+    )
+
+
+def write_stream_error(condition: str) -> bytes:
+    """A stream error (RFC 6120 §4.9) and the end of the stream. No text: it is for us only."""
+    return (
+        f"<stream:error><{condition} xmlns='{ns.STREAM_ERRORS}'/></stream:error></stream:stream>"
+    ).encode()
+
+
+def read_stream_error(element: Element) -> tuple[str, str]:
+    """Return condition and text of a stream error; `undefined-condition` when it names none."""
+    return read_error(element, ns.STREAM_ERRORS)
+
+
+def read_error(element: Element, namespace: str) -> tuple[str, str]:
+    """Return condition and text of a stream or stanza error whose conditions are in `namespace`."""
+    condition, text = "undefined-condition", ""
+    for child in element.children:
+        if child.namespace == namespace:
+            if child.name == "text":
+                text = child.text
+            else:
+                condition = child.name
+    return condition, text

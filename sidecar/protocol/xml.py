@@ -1,0 +1,206 @@
+"""Bytes of an XML stream -> its header, its complete first-level elements, its end.
+
+Everything RFC 6120 §11.1 forbids is refused, and so is whatever exceeds the limits. What
+comes out does not depend on how the bytes were cut into pieces.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NoReturn
+from xml.parsers import expat
+
+from sidecar.errors import StreamViolation, shorten
+
+_SEPARATOR = " "  # between namespace and local name; no local name holds one
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one stream header or first-level element may cost.
+
+    `element_bytes` counts from the end of the element before it; `depth` counts the first-level
+    element as 1; `elements` counts the first-level element and everything in it.
+    """
+
+    element_bytes: int = 65_536
+    depth: int = 16
+    attributes: int = 32
+    elements: int = 512
+
+
+@dataclass(slots=True)
+class Element:
+    """An element with its namespace, and the character data directly inside it.
+
+    Attributes without a prefix are keyed by name, those with one by `namespace name`.
+    """
+
+    namespace: str
+    name: str
+    attributes: dict[str, str] = field(default_factory=dict)
+    children: list[Element] = field(default_factory=list)
+    text: str = field(default="", repr=False)
+
+    def child(self, namespace: str, name: str) -> Element | None:
+        """Return the first child of that name, or None."""
+        for child in self.children:
+            if child.name == name and child.namespace == namespace:
+                return child
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStart:
+    """The start tag of the root element. `prefixes` maps prefixes it declares to namespaces."""
+
+    namespace: str
+    name: str
+    attributes: dict[str, str]
+    prefixes: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEnd:
+    """The end tag of the root element."""
+
+
+StreamPart = StreamStart | Element | StreamEnd
+
+
+class XmlStream:
+    """The parser of one direction of one stream. After STARTTLS a new one begins."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
+        self._parts: list[StreamPart] = []
+        self._prefixes: dict[str, str] = {}
+        self._started = False
+        self._open: list[Element] = []  # from the first-level element inwards
+        self._count = 0  # elements in the first-level element so far
+        self._fed = 0  # bytes given to expat
+        self._boundary = 0  # byte index at which the current element's cost begins
+        self._utf8 = codecs.getincrementaldecoder("utf-8")()
+        self._expat = _new_expat(self)
+
+    def feed(self, data: bytes) -> None:
+        """Parse `data`. Raises StreamViolation; `parts` still gives what was complete before."""
+        valid, text_error = self._check_utf8(data)
+        position = 0
+        while position < len(valid):
+            room = self._boundary + self._limits.element_bytes - self._fed
+            if room <= 0:
+                raise StreamViolation(
+                    "policy-violation",
+                    f"expected at most {self._limits.element_bytes} bytes per element",
+                )
+            piece = valid[position : position + room]
+            position += len(piece)
+            self._fed += len(piece)
+            self._parse(piece)
+        if text_error is not None:
+            raise StreamViolation("unsupported-encoding", "expected UTF-8") from text_error
+
+    def parts(self) -> Iterator[StreamPart]:
+        """Take what has been parsed so far, in order."""
+        parts, self._parts = self._parts, []
+        return iter(parts)
+
+    def _check_utf8(self, data: bytes) -> tuple[bytes, UnicodeDecodeError | None]:
+        pending = len(self._utf8.getstate()[0])
+        try:
+            self._utf8.decode(data)
+        except UnicodeDecodeError as error:
+            return data[: max(0, error.start - pending)], error
+        return data, None
+
+    def _parse(self, piece: bytes) -> None:
+        try:
+            self._expat.Parse(piece, False)
+        except expat.ExpatError as error:
+            undefined = error.code == expat.errors.codes[expat.errors.XML_ERROR_UNDEFINED_ENTITY]
+            condition = "restricted-xml" if undefined else "not-well-formed"
+            raise StreamViolation(condition, expat.ErrorString(error.code) or "") from None
+
+    # expat handlers; an exception in one leaves through Parse
+
+    def on_declaration(self, version: str, encoding: str | None, standalone: int) -> None:
+        if encoding is not None and encoding.upper() != "UTF-8":
+            raise StreamViolation(
+                "unsupported-encoding", f"expected UTF-8, got {shorten(encoding)}"
+            )
+
+    def on_prefix(self, prefix: str | None, uri: str | None) -> None:
+        if not self._started:
+            self._prefixes[prefix or ""] = uri or ""
+
+    def on_start(self, tag: str, attributes: dict[str, str]) -> None:
+        if len(attributes) > self._limits.attributes:
+            _exceeded("attributes", self._limits.attributes)
+        namespace, _, name = tag.rpartition(_SEPARATOR)
+        if not self._started:
+            self._started = True
+            self._boundary = self._expat.CurrentByteIndex
+            self._parts.append(StreamStart(namespace, name, attributes, self._prefixes))
+            return
+        element = Element(namespace, name, attributes)
+        self._count += 1
+        if self._count > self._limits.elements:
+            _exceeded("elements", self._limits.elements)
+        if len(self._open) == self._limits.depth:
+            _exceeded("levels", self._limits.depth)
+        if self._open:
+            self._open[-1].children.append(element)
+        self._open.append(element)
+
+    def on_end(self, tag: str) -> None:
+        if not self._open:
+            self._parts.append(StreamEnd())
+            return
+        element = self._open.pop()
+        if not self._open:
+            self._count = 0
+            self._boundary = self._expat.CurrentByteIndex
+            self._parts.append(element)
+
+    def on_text(self, text: str) -> None:
+        if self._open:
+            self._open[-1].text += text
+        elif text.strip(" \t\r\n"):
+            raise StreamViolation("bad-format", "expected no text between elements")
+        else:  # white space that keeps the connection alive costs nothing
+            self._boundary = self._expat.CurrentByteIndex + len(text)
+
+
+def _new_expat(stream: XmlStream) -> expat.XMLParserType:
+    parser = expat.ParserCreate("utf-8", _SEPARATOR)
+    # COMPAT(expat 2.6): without this an element that arrives in two segments is held back
+    if hasattr(parser, "SetReparseDeferralEnabled"):
+        parser.SetReparseDeferralEnabled(False)
+    parser.XmlDeclHandler = stream.on_declaration
+    parser.StartNamespaceDeclHandler = stream.on_prefix
+    parser.StartElementHandler = stream.on_start
+    parser.EndElementHandler = stream.on_end
+    parser.CharacterDataHandler = stream.on_text
+    parser.StartDoctypeDeclHandler = _refuse_doctype
+    parser.CommentHandler = _refuse_comment
+    parser.ProcessingInstructionHandler = _refuse_instruction
+    return parser
+
+
+def _refuse_doctype(*_: object) -> NoReturn:
+    raise StreamViolation("restricted-xml", "expected no document type declaration")
+
+
+def _refuse_comment(_: str) -> NoReturn:
+    raise StreamViolation("restricted-xml", "expected no comment")
+
+
+def _refuse_instruction(*_: str) -> NoReturn:
+    raise StreamViolation("restricted-xml", "expected no processing instruction")
+
+
+def _exceeded(what: str, limit: int) -> NoReturn:
+    raise StreamViolation("policy-violation", f"expected at most {limit} {what} per element")

@@ -1,0 +1,1 @@
+"""The server-to-server side: DNS, connections and TLS around the protocol core."""

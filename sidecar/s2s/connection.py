@@ -1,0 +1,138 @@
+"""One connection that drives a VerifyStream: feed, take events, write, dispatch."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+from sidecar.names import Domain
+from sidecar.protocol.events import Event, TlsWanted
+from sidecar.protocol.verify_stream import VerifyStream
+from sidecar.s2s.tls import TlsLayer
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFailed:
+    """The TLS handshake or session broke; nothing more comes."""
+
+    detail: str
+
+
+ConnectionEvent = Event | TlsFailed
+
+
+class VerifyConnection(asyncio.Protocol):
+    """Bytes between a transport and a VerifyStream, through TLS where the stream wants it.
+
+    `domain` is what SNI names; with `direct_tls` the TLS handshake comes before the stream.
+    `on_event` is called for every event in order.
+    """
+
+    def __init__(
+        self,
+        stream: VerifyStream,
+        *,
+        domain: Domain,
+        context: ssl.SSLContext,
+        direct_tls: bool,
+        on_event: Callable[[ConnectionEvent], None],
+    ) -> None:
+        self._stream = stream
+        self._domain = domain
+        self._context = context
+        self._direct_tls = direct_tls
+        self._on_event = on_event
+        self._transport: asyncio.Transport | None = None
+        self._tls: TlsLayer | None = None
+        self._failed = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        if self._direct_tls:
+            self._start_tls()
+        else:
+            self._flush()
+
+    def data_received(self, data: bytes) -> None:
+        if self._failed:
+            return
+        if self._tls is not None:
+            established = self._tls.established
+            try:
+                data = self._tls.receive(data)
+            except ssl.SSLError as error:
+                self._tls_failed(error)
+                return
+            if self._tls.established and not established and not self._direct_tls:
+                self._stream.tls_established()
+        if data:
+            self._stream.receive_data(data)
+        self._flush()
+
+    def eof_received(self) -> None:
+        self.connection_lost(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._failed:
+            return
+        if self._tls is not None and not self._tls.established:
+            self._fail("connection closed during the handshake")
+            return
+        self._stream.receive_eof()
+        self._dispatch()
+
+    def close(self) -> None:
+        """End the stream, TLS and the connection; what was written is still sent."""
+        if self._transport is None:
+            return
+        if not self._failed:
+            self._stream.close()
+            self._flush()
+            if self._tls is not None:
+                self._tls.close()
+                self._write(self._tls.data_to_send())
+        self._transport.close()
+
+    def _flush(self) -> None:
+        """Write what the stream has to say, then tell what happened, until all is quiet."""
+        if self._tls is None or self._tls.established:
+            plain = self._stream.data_to_send()
+            if self._tls is None:
+                self._write(plain)
+            elif plain:
+                self._tls.send(plain)
+        if self._tls is not None:
+            self._write(self._tls.data_to_send())
+        self._dispatch()
+
+    def _dispatch(self) -> None:
+        for event in self._stream.events():
+            self._on_event(event)
+            if isinstance(event, TlsWanted):
+                self._start_tls()
+
+    def _start_tls(self) -> None:
+        try:
+            self._tls = TlsLayer(self._context, self._domain)
+        except (ssl.SSLError, ValueError) as error:
+            self._tls_failed(error)
+            return
+        self._write(self._tls.data_to_send())
+
+    def _write(self, data: bytes) -> None:
+        if data and self._transport is not None:
+            self._transport.write(data)
+
+    def _tls_failed(self, error: Exception) -> None:
+        if self._tls is not None:
+            self._write(self._tls.data_to_send())  # the alert
+        self._fail(getattr(error, "reason", None) or type(error).__name__)
+
+    def _fail(self, detail: str) -> None:
+        self._failed = True
+        self._on_event(TlsFailed(detail))
+        if self._transport is not None:
+            self._transport.close()

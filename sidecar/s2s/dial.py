@@ -1,0 +1,111 @@
+"""One TCP connection to the first of several addresses that answers (RFC 8305)."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable, Sequence
+
+from sidecar.s2s.failures import Failure, Reason, furthest
+
+_STAGGER_SECONDS = 0.25
+
+
+async def dial(
+    addresses: Sequence[str],
+    port: int,
+    *,
+    allowed: Callable[[str], bool],
+    stagger_seconds: float = _STAGGER_SECONDS,
+) -> socket.socket | Failure:
+    """Return a connected socket, or why there is none.
+
+    Addresses that are not `allowed` are never dialled. Each further one is tried when those
+    before have failed or `stagger_seconds` have passed. The caller sets the deadline.
+    """
+    permitted = [address for address in addresses if allowed(address)]
+    if not permitted:
+        return Failure(Reason.ADDRESS_REFUSED, ", ".join(addresses))
+    if len(permitted) == 1:
+        return await _connect(permitted[0], port, allowed)
+    return await _race(permitted, port, allowed, stagger_seconds)
+
+
+async def _race(
+    addresses: Sequence[str], port: int, allowed: Callable[[str], bool], stagger_seconds: float
+) -> socket.socket | Failure:
+    pending: set[asyncio.Task[socket.socket | Failure]] = set()
+    winner: socket.socket | None = None
+    failure: Failure | None = None
+    left = list(addresses)
+    try:
+        while winner is None and (left or pending):
+            if left:
+                pending.add(asyncio.create_task(_connect(left.pop(0), port, allowed)))
+            done, pending = await asyncio.wait(
+                pending,
+                timeout=stagger_seconds if left else None,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            for task in done:
+                result = task.result()
+                if isinstance(result, Failure):
+                    failure = furthest(failure, result)
+                elif winner is None:
+                    winner = result
+                else:
+                    result.close()
+    finally:
+        for task in pending:
+            task.cancel()
+            task.add_done_callback(_discard)
+    if winner is not None:
+        return winner
+    assert failure is not None
+    return failure
+
+
+def _discard(task: asyncio.Task[socket.socket | Failure]) -> None:
+    """Close what a loser of the race may still have connected."""
+    if not task.cancelled() and task.exception() is None:
+        result = task.result()
+        if isinstance(result, socket.socket):
+            result.close()
+
+
+async def _connect(
+    address: str, port: int, allowed: Callable[[str], bool]
+) -> socket.socket | Failure:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    place = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    try:
+        connection = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    except OSError as error:
+        return Failure(Reason.CONNECT_UNREACHABLE, f"{place}: {_name(error)}")
+    try:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await asyncio.get_running_loop().sock_connect(connection, (address, port))
+        connected = connection.getpeername()[0]
+    except OSError as error:
+        connection.close()
+        return Failure(_reason(error), f"{place}: {_name(error)}")
+    except BaseException:
+        connection.close()
+        raise
+    if not allowed(connected):
+        connection.close()
+        return Failure(Reason.ADDRESS_REFUSED, f"connected to {connected}")
+    return connection
+
+
+def _reason(error: OSError) -> Reason:
+    if error.errno == errno.ECONNREFUSED:
+        return Reason.CONNECT_REFUSED
+    if error.errno == errno.ETIMEDOUT:
+        return Reason.CONNECT_TIMEOUT
+    return Reason.CONNECT_UNREACHABLE
+
+
+def _name(error: OSError) -> str:
+    return errno.errorcode.get(error.errno or 0, type(error).__name__)

@@ -1,0 +1,157 @@
+"""DNS: where a domain's servers are, and at which addresses. The one user of aiodns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from random import random as system_random
+from typing import Any
+
+import aiodns
+
+from sidecar.names import Domain
+from sidecar.s2s.failures import Failure, Reason
+from sidecar.s2s.policy import is_literal
+from sidecar.s2s.srv import SrvRecord, Target, order
+
+FALLBACK_PORT = 5269
+_TRY_SECONDS = 1.5
+_TRIES = 2
+
+_NONE = {1, 4, 8}  # ARES_ENODATA, ARES_ENOTFOUND, ARES_EBADNAME
+_TIMEOUT = 12  # ARES_ETIMEOUT
+_UNREACHABLE = 11  # ARES_ECONNREFUSED
+_RECORD_TYPES = {"A": 1, "AAAA": 28, "SRV": 33}
+
+
+class Resolver:
+    """Asks `nameservers` (`ip` or `ip:port`), or those of the system when there are none.
+
+    Build it inside a running event loop. `random()` in [0, 1) decides between weights. A
+    lookup takes at most `timeout_seconds`.
+    """
+
+    def __init__(
+        self,
+        nameservers: Sequence[str] = (),
+        *,
+        timeout_seconds: float = 5.0,
+        random: Callable[[], float] = system_random,
+    ) -> None:
+        self._aiodns = _new_aiodns(nameservers)
+        self._timeout_seconds = timeout_seconds
+        self._random = random
+
+    async def targets(self, domain: Domain) -> tuple[Target, ...] | Failure:
+        """Where the server of `domain` may be, in the order to try (RFC 6120 §3.2, XEP-0368)."""
+        name = domain.a_label
+        direct, plain = await asyncio.gather(
+            self._lookup(f"_xmpps-server._tcp.{name}", "SRV"),
+            self._lookup(f"_xmpp-server._tcp.{name}", "SRV"),
+        )
+        records = [
+            *_srv_records(direct, direct_tls=True),
+            *_srv_records(plain, direct_tls=False),
+        ]
+        if records:
+            return order(records, self._random)
+        if isinstance(plain, Failure):
+            return plain
+        if plain:  # "." or nothing that is a name
+            return Failure(Reason.DNS_NO_SERVICE, f"no usable SRV target for {name}")
+        return (Target(name, FALLBACK_PORT),)
+
+    async def addresses(self, name: str) -> tuple[str, ...] | Failure:
+        """The addresses of a target, IPv6 and IPv4 by turns (RFC 8305 §4)."""
+        v6, v4 = await asyncio.gather(self._lookup(name, "AAAA"), self._lookup(name, "A"))
+        merged: list[str] = []
+        lists = [[record.addr for record in found] for found in (v6, v4) if isinstance(found, list)]
+        for place in range(max((len(each) for each in lists), default=0)):
+            merged += [each[place] for each in lists if place < len(each)]
+        if merged:
+            return tuple(merged)
+        for found in (v4, v6):
+            if isinstance(found, Failure):
+                return found
+        return Failure(Reason.DNS_NO_ADDRESS, f"no address for {name}")
+
+    async def close(self) -> None:
+        close = getattr(self._aiodns, "close", None)  # COMPAT(aiodns 3.2): has none
+        if close is not None:
+            await close()
+
+    async def _lookup(self, name: str, record_type: str) -> list[Any] | Failure:
+        """Return the data of all records of that type; an empty list when there are none."""
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return await _query(self._aiodns, name, record_type)
+        except TimeoutError:
+            return Failure(Reason.DNS_TIMEOUT, f"{record_type} {name}")
+        except aiodns.error.DNSError as error:
+            code, text = error.args[0], error.args[-1]
+        if code in _NONE:
+            return []
+        if code == _TIMEOUT:
+            return Failure(Reason.DNS_TIMEOUT, f"{record_type} {name}")
+        if code == _UNREACHABLE:
+            return Failure(Reason.DNS_UNREACHABLE, f"{record_type} {name}: {text}")
+        return Failure(Reason.DNS_SERVFAIL, f"{record_type} {name}: {text}")
+
+
+class _Address:
+    """An A or AAAA record, whatever the version of aiodns calls its field."""
+
+    __slots__ = ("addr",)
+
+    def __init__(self, addr: str) -> None:
+        self.addr = addr
+
+
+async def _query(resolver: aiodns.DNSResolver, name: str, record_type: str) -> list[Any]:
+    if hasattr(resolver, "query_dns"):
+        result = await resolver.query_dns(name, record_type)
+        wanted = _RECORD_TYPES[record_type]
+        return [record.data for record in result.answer if record.type == wanted]
+    older: Any = resolver  # COMPAT(aiodns 3): another method, other result types
+    records = await older.query(name, record_type)
+    if record_type == "SRV":
+        return list(records)
+    return [_Address(record.host) for record in records]
+
+
+def _srv_records(found: list[Any] | Failure, *, direct_tls: bool) -> list[SrvRecord]:
+    if isinstance(found, Failure):
+        return []
+    records = []
+    for data in found:
+        name = str(getattr(data, "target", None) or getattr(data, "host", "")).rstrip(".").lower()
+        if name and data.port and not is_literal(name):
+            records.append(SrvRecord(data.priority, data.weight, data.port, name, direct_tls))
+    return records
+
+
+def _new_aiodns(nameservers: Sequence[str]) -> aiodns.DNSResolver:
+    """Ports by `udp_port` and `tcp_port` where there is one for all, which every version can."""
+    options: dict[str, Any] = {"timeout": _TRY_SECONDS, "tries": _TRIES}
+    if not nameservers:
+        return aiodns.DNSResolver(**options)
+    split = [_split_port(server) for server in nameservers]
+    ports = {port for _, port in split}
+    if len(ports) == 1:
+        port = ports.pop()
+        options |= {"udp_port": port, "tcp_port": port}
+        servers = [host for host, _ in split]
+    else:
+        servers = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in split]
+    return aiodns.DNSResolver(nameservers=servers, **options)
+
+
+def _split_port(server: str) -> tuple[str, int]:
+    """`192.0.2.1`, `192.0.2.1:5353`, `2001:db8::1` or `[2001:db8::1]:5353`."""
+    if server.startswith("["):
+        host, _, port = server[1:].partition("]")
+        return host, int(port.removeprefix(":") or 53)
+    if server.count(":") == 1:
+        host, _, port = server.partition(":")
+        return host, int(port)
+    return server, 53

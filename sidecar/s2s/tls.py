@@ -1,0 +1,74 @@
+"""TLS as a client, between bytes and bytes: no transport of its own, so it can begin anytime."""
+
+from __future__ import annotations
+
+import ssl
+
+from sidecar.names import Domain
+
+_ALPN = "xmpp-server"
+_CHUNK_BYTES = 65_536
+
+
+def client_context(*, direct: bool = False) -> ssl.SSLContext:
+    """A context that encrypts and proves nothing: the dialback key is the evidence.
+
+    `direct` is TLS from the first byte, which names its protocol (XEP-0368 §3).
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if direct:
+        context.set_alpn_protocols([_ALPN])
+    return context
+
+
+class TlsLayer:
+    """One TLS session; names the sender domain by SNI. Raises ssl.SSLError for what goes wrong."""
+
+    def __init__(self, context: ssl.SSLContext, domain: Domain) -> None:
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._session = context.wrap_bio(
+            self._incoming, self._outgoing, server_hostname=domain.a_label
+        )
+        self.established = False
+        self._shake_hands()
+
+    def receive(self, data: bytes) -> bytes:
+        """Take bytes from the peer, return the plain text they hold (maybe none)."""
+        self._incoming.write(data)
+        if not self.established:
+            self._shake_hands()
+            if not self.established:
+                return b""
+        plain = bytearray()
+        try:
+            while chunk := self._session.read(_CHUNK_BYTES):
+                plain += chunk
+        except (ssl.SSLWantReadError, ssl.SSLZeroReturnError):
+            pass
+        return bytes(plain)
+
+    def send(self, plain: bytes) -> None:
+        """Encrypt `plain`; take the result from `data_to_send`."""
+        self._session.write(plain)
+
+    def close(self) -> None:
+        """Tell the peer that nothing follows."""
+        if self.established:
+            try:
+                self._session.unwrap()
+            except ssl.SSLError:
+                pass  # its own closing word is not waited for
+
+    def data_to_send(self) -> bytes:
+        return self._outgoing.read()
+
+    def _shake_hands(self) -> None:
+        try:
+            self._session.do_handshake()
+        except ssl.SSLWantReadError:
+            return
+        self.established = True
