@@ -1,0 +1,82 @@
+-- The first look at every dialback element, before the server's core routes it.
+--
+-- The core ends the stream over a `to` it does not know, and logs the element with its key.
+-- XEP-0220 §2.2.1 and §2.2.2 want a dialback error and the stream left open. What is answered or
+-- dropped here goes no further; the rest is read once and kept for the handlers.
+
+local filters = require "util.filters";
+
+local PRIORITY = 1001; -- before mod_smacks
+local hosts = prosody.hosts;
+
+return function (parts)
+	local link, streams, elements, native = parts.link, parts.streams, parts.elements, parts.native;
+	local read = setmetatable({}, { __mode = "k" }); -- stanza -> element
+	local front = {};
+
+	-- Does the operator want dialback for what this stream talks to?
+	local function is_for_us(session, to)
+		if hosts[to] then return native.module_of(to) ~= nil; end
+		local host = session.to_host;
+		if session.direction == "outgoing" then host = session.from_host; end
+		return not hosts[host] or native.module_of(host) ~= nil;
+	end
+
+	local function refuse(session, raw, condition, reason)
+		session.log("debug", "refused a db:%s: %s", raw.name, reason);
+		elements.answer(session, raw, "error", condition);
+	end
+
+	local function look(stanza, session)
+		if stanza.attr.xmlns ~= elements.xmlns or session.notopen or session.destroyed
+			or (stanza.name ~= "result" and stanza.name ~= "verify") then
+			return stanza;
+		end
+		local raw = elements.as_received(stanza);
+		local element, wrong = elements.read(stanza, raw);
+		if not is_for_us(session, element and element.to) then return stanza; end
+
+		if raw.type then
+			-- A response: malformed, or for a domain that is not ours, it answers no request.
+			if element and hosts[element.to] then
+				read[stanza] = element;
+				return stanza;
+			end
+			streams.warn_once(session, "a db:%s response that answers no request was dropped", raw.name);
+		elseif not element then
+			refuse(session, raw, "bad-request", "expected a usable " .. wrong);
+		elseif not hosts[element.to] or not hosts[element.to].modules.s2s or link.is_sidecar(element.to) then
+			refuse(session, raw, "item-not-found", "no such domain here");
+		else
+			read[stanza] = element;
+			return stanza;
+		end
+	end
+
+	local function watch(session)
+		if streams.is_inbound(session) or streams.is_outbound(session) then
+			filters.add_filter(session, "stanzas/in", look, PRIORITY);
+		end
+	end
+
+	local sessions = module:shared("/*/s2s/sessions");
+
+	function front.start()
+		filters.add_filter_hook(watch);
+		for _, session in pairs(sessions) do watch(session); end
+	end
+
+	function front.stop()
+		filters.remove_filter_hook(watch);
+		for _, session in pairs(sessions) do
+			filters.remove_filter(session, "stanzas/in", look);
+		end
+	end
+
+	-- The element that `look` read from a stanza, or nil: then it is not for this module.
+	function front.element(stanza)
+		return read[stanza];
+	end
+
+	return front;
+end

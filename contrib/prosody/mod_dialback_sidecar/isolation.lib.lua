@@ -1,0 +1,39 @@
+-- Nobody but this module talks to the sidecar through the server.
+--
+-- Local users, other components and remote servers all reach a Component by default. `origin.type`
+-- is no test (internal components say "component" too), so only the private origin of a request
+-- that is under way may pass.
+
+local st = require "util.stanza";
+
+local EVENTS = {
+	"iq/host"; "iq/bare"; "iq/full"; "message/host"; "message/bare"; "message/full";
+	"presence/host"; "presence/bare"; "presence/full";
+};
+local PRIORITY = 1000;
+
+return function (link)
+	local function refuse(event)
+		local origin, stanza = event.origin, event.stanza;
+		if link.is_ours(origin) then return; end
+		module:log("debug", "kept a stanza of a %s away from the sidecar", origin.type);
+		local attr = stanza.attr;
+		if (origin.type == "c2s" or origin.type == "component") and origin.send
+			and attr.type ~= "error" and attr.type ~= "result" and stanza.name ~= "presence" then
+			origin.send(st.error_reply(stanza, "cancel", "service-unavailable"));
+		end
+		return true;
+	end
+
+	local function apply(host)
+		for _, event in ipairs(EVENTS) do
+			module:hook_object_event(host.events, event, refuse, PRIORITY);
+		end
+	end
+	local function lift(host)
+		for _, event in ipairs(EVENTS) do
+			module:unhook_object_event(host.events, event, refuse);
+		end
+	end
+	return { apply = apply, lift = lift };
+end

@@ -1,0 +1,246 @@
+-- mod_dialback_sidecar: dialback-sidecar decides every Server Dialback (XEP-0220) of this server.
+--
+-- Enabled in the sidecar's own Component section only. From there it hooks in front of the
+-- server's mod_dialback on every host, components and MUC hosts included; mod_dialback stays
+-- loaded and takes over again as soon as this module is gone. See README.md.
+
+local timer_now = require "util.time".now;
+
+local hosts = prosody.hosts;
+
+if module:get_host_type() ~= "component" or not hosts[module.host].modules.component then
+	module:log("error", "mod_dialback_sidecar belongs in the sidecar's own section, e.g. "
+		.. "Component \"dialback.example.org\", and nowhere else");
+	error("mod_dialback_sidecar is not enabled in a Component section of its own", 0);
+end
+for name, host in pairs(hosts) do
+	if name ~= module.host and host.modules.dialback_sidecar then
+		module:log("error", "already enabled for %s: enable it once and list further sidecars there, in "
+			.. "dialback_sidecar_jids", name);
+		error("mod_dialback_sidecar is already enabled for " .. name, 0);
+	end
+end
+
+local options = {
+	seconds = module:get_option_number("dialback_sidecar_timeout", 5);
+	check_seconds = module:get_option_number("dialback_sidecar_check_timeout", 15);
+	check_limit = module:get_option_number("dialback_sidecar_check_limit", 16);
+	verify_limit = module:get_option_number("dialback_sidecar_verify_limit", 256);
+};
+local fallback = module:get_option_string("dialback_sidecar_fallback", "none");
+local jids = module:get_option_array("dialback_sidecar_jids", { module.host });
+
+local link = module:require "link";
+local native = module:require "native";
+local parts = {
+	link = link, native = native,
+	streams = module:require "streams", peers = module:require "peers", elements = module:require "elements",
+};
+local streams, elements = parts.streams, parts.elements;
+parts.report = module:require "report" (parts, options);
+local report = parts.report;
+local front = module:require "front" (parts);
+local issue = module:require "issue" (parts, options);
+local verify = module:require "verify" (parts, options);
+local check = module:require "check" (parts, options);
+local isolation = module:require "isolation" (link);
+
+link.use(jids);
+native.is_fallback = fallback == "native";
+link.skips_mute = native.is_fallback;
+if fallback ~= "native" and fallback ~= "none" then
+	module:log("error", "dialback_sidecar_fallback: expected \"native\" or \"none\", got %q; using \"none\"", fallback);
+end
+
+-- Outages, in words for whoever is on call -----------------------------------------------------
+
+local OUTAGE_LOG_SECONDS = 60;
+local outage_logged_at = 0;
+
+function link.on_outage(problem)
+	if native.is_unloading or timer_now() - outage_logged_at < OUTAGE_LOG_SECONDS then return; end
+	outage_logged_at = timer_now();
+	module:log("warn", "no answer from a sidecar (%s): %s. Is dialback-sidecar running, with a [[link]] for %s?",
+		problem, native.is_fallback and "the server's own dialback decides"
+		or "new connections that need dialback fail until it is back", table.concat(jids, " or "));
+end
+
+-- With the fallback, settle what waits for a mute sidecar now, issues before checks: two servers
+-- with mute sidecars would otherwise wait for each other until s2s_timeout.
+function link.on_silence(jid)
+	if native.is_fallback and link.is_mute() then
+		link.fail(jid .. " does not answer");
+	end
+end
+
+-- Handlers on the events of every host ---------------------------------------------------------
+
+local function has_dialback(session)
+	return native.module_of(session.from_host) ~= nil;
+end
+
+local function on_features(event)
+	local session = event.origin;
+	if not streams.is_outbound(session) or not has_dialback(session) then return; end
+	if session.external_auth and session.external_auth ~= "failed" then return; end
+	return issue.start(session);
+end
+
+local function on_sasl_failure(event)
+	local session = event.origin;
+	if not streams.is_outbound(session) or session.external_auth ~= "failed" or not has_dialback(session) then
+		return;
+	end
+	return issue.start(session);
+end
+
+local function on_legacy(event)
+	if not has_dialback(event.origin) then return; end
+	return issue.start(event.origin);
+end
+
+local function unsolicited(session, element)
+	streams.warn_once(session, "a db:%s of type %q from %s (claimed: %s) answers no request of this stream; dropped",
+		element.name, element.type, session.ip, element.from);
+	return true;
+end
+
+local function on_result(event)
+	local session, stanza = event.origin, event.stanza;
+	local element = front.element(stanza);
+	if not element or native.lets_through(stanza) then return; end
+	if streams.is_inbound(session) then
+		-- We send no requests on inbound streams, not even bidirectional ones.
+		if element.type then return unsolicited(session, element); end
+		return check.on_request(session, element, stanza);
+	elseif streams.is_outbound(session) then
+		if element.type then return issue.on_result(session, element); end
+		elements.answer(session, element.raw, "error", "not-acceptable");
+		return true;
+	end
+end
+
+local function on_verify(event)
+	local session, stanza = event.origin, event.stanza;
+	local element = front.element(stanza);
+	if not element or native.lets_through(stanza) then return; end
+	if not element.type then
+		-- A peer may ask over a bidirectional stream of ours as well (XEP-0288).
+		if streams.is_inbound(session) or session.incoming then
+			return verify.on_request(session, element, stanza);
+		end
+		return unsolicited(session, element);
+	end
+	-- Only the server's own module asks over its streams, and only while it may.
+	if streams.is_outbound(session) and native.is_open() then return; end
+	return unsolicited(session, element);
+end
+
+-- XEP-0220 §2.4.2
+local function on_stream_features(event)
+	local dialback = event.features:get_child("dialback", "urn:xmpp:features:dialback");
+	if dialback and not dialback:get_child("errors") then dialback:tag("errors"):up(); end
+end
+
+local function on_established(event)
+	local session = event.session;
+	if session.external_auth ~= "succeeded" then return; end
+	if streams.is_outbound(session) then
+		report.outcome(session, "initiating", "external", session.from_host, session.to_host, "valid");
+	else
+		report.outcome(session, "receiving", "external", session.from_host, session.to_host, "valid");
+	end
+end
+
+local HOOKS = { -- event, handler, priority; the server's own module is at 0 and 100
+	{ "stanza/jabber:server:dialback:result", on_result, 10 };
+	{ "stanza/jabber:server:dialback:verify", on_verify, 10 };
+	{ "stanza/http://etherx.jabber.org/streams:features", on_features, 101 };
+	{ "stanza/urn:ietf:params:xml:ns:xmpp-sasl:failure", on_sasl_failure, 101 };
+	{ "s2sout-authenticate-legacy", on_legacy, 101 };
+	{ "s2s-stream-features", on_stream_features, -10 };
+	{ "s2sout-established", on_established, 0 };
+	{ "s2sin-established", on_established, 0 };
+	{ "iq/host", link.on_iq, 100 };
+};
+
+-- On the Component hosts of the sidecars -------------------------------------------------------
+
+local function on_component_authenticated(event)
+	local jid = event.session.host;
+	outage_logged_at = 0;
+	link.on_connected(jid);
+	module:log("info", "dialback-sidecar connected as %s and decides every dialback of this server", jid);
+	parts.report.flush();
+end
+
+local function on_component_disconnected(event)
+	local jid = event.session.host;
+	link.on_disconnected(jid, event.session);
+end
+
+local adopted = {}; -- host name -> host
+
+local function adopt(name)
+	local host = hosts[name];
+	if not host or adopted[name] then return; end
+	adopted[name] = host;
+	for _, hook in ipairs(HOOKS) do
+		module:hook_object_event(host.events, hook[1], hook[2], hook[3]);
+	end
+	if not link.is_sidecar(name) then return; end
+	if host.type ~= "component" then
+		module:log("error", "dialback_sidecar_jids: %s is not a Component of this server; it is never asked", name);
+		return;
+	end
+	isolation.apply(host);
+	module:hook_object_event(host.events, "component-authenticated", on_component_authenticated);
+	module:hook_object_event(host.events, "component-disconnected", on_component_disconnected);
+end
+
+local function release(name)
+	local host = adopted[name];
+	if not host then return; end
+	adopted[name] = nil;
+	for _, hook in ipairs(HOOKS) do
+		module:unhook_object_event(host.events, hook[1], hook[2]);
+	end
+	link.fail(name .. " was deactivated", name);
+	if not link.is_sidecar(name) then return; end
+	isolation.lift(host);
+	module:unhook_object_event(host.events, "component-authenticated", on_component_authenticated);
+	module:unhook_object_event(host.events, "component-disconnected", on_component_disconnected);
+end
+
+local function on_host_deactivating(event)
+	local component = event.host_session.modules.component;
+	if link.is_sidecar(event.host) and component then
+		link.on_disconnected(event.host, component.session);
+	end
+end
+
+-- Life ------------------------------------------------------------------------------------------
+
+module:hook_global("host-activated", adopt);
+module:hook_global("host-deactivating", on_host_deactivating);
+module:hook_global("host-deactivated", release);
+module:hook_global("s2s-destroyed", function (event) report.closed(event.session); end);
+front.start();
+for name in pairs(hosts) do adopt(name); end
+
+-- For a reload: keys under way stay ours, and the server's own secret gets no second chance.
+function module.save()
+	return { streams = streams.export(), native = native.export() };
+end
+
+function module.restore(saved)
+	streams.import(saved.streams or {});
+	native.import(saved.native);
+end
+
+-- Requests in flight end now: as an outage when reloading, else in the server's own dialback.
+function module.unload()
+	native.is_unloading = not module.reloading;
+	link.fail(module.reloading and "mod_dialback_sidecar is being reloaded" or "mod_dialback_sidecar is unloaded");
+	front.stop();
+end
