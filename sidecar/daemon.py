@@ -1,0 +1,114 @@
+"""The daemon: puts the parts together, runs them, and ends them in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import uvloop
+
+from sidecar.component import Limits, Link
+from sidecar.config import CheckConfig, Config
+from sidecar.engine import Decision, Engine
+from sidecar.errors import KeyServiceUnavailable
+from sidecar.jobs import Outcome
+from sidecar.key_client import KeyClient
+from sidecar.keyd_child import KeydChild
+from sidecar.s2s.checker import Checker
+from sidecar.s2s.resolver import Resolver
+
+log = logging.getLogger(__name__)
+
+_KEYD_START_SECONDS = 10.0
+_GRACE_SECONDS = 5.0
+
+
+def run(config: Config) -> int:
+    """Run until SIGTERM or SIGINT. Return the exit status: 0 stopped, 1 could not start."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(config))
+
+
+async def _serve(config: Config) -> int:
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    try:
+        async with _key_service(config) as keys, _checker(config.check) as checker:
+            engine = Engine(keys, checker, clock=time.monotonic, on_decision=log_decision)
+            async with _links(config, engine):
+                await stopping.wait()
+                log.info("stopping")
+    except (KeyServiceUnavailable, OSError) as error:
+        log.error("cannot start: %s", error)
+        return 1
+    return 0
+
+
+@asynccontextmanager
+async def _key_service(config: Config) -> AsyncIterator[KeyClient]:
+    """The key service of the configuration, or one of our own as a child."""
+    async with AsyncExitStack() as stack:
+        socket = config.keyd.socket
+        if socket is None:
+            socket = await _start_child(config, stack)
+        keys = KeyClient(socket)
+        stack.push_async_callback(keys.close)
+        try:
+            await keys.start(timeout_seconds=_KEYD_START_SECONDS)
+        except KeyServiceUnavailable as error:
+            if config.keyd.socket is None:
+                raise
+            log.warning("%s; answering errors until it does", error)
+        yield keys
+
+
+async def _start_child(config: Config, stack: AsyncExitStack) -> Path:
+    config.state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    child = KeydChild(config.state_directory, log_level=config.log.level)
+    await child.start()
+    stack.push_async_callback(child.close)
+    log.info(
+        "dialback-keyd is a child process under this user, which isolates nothing; "
+        "set keyd.socket to run it by itself"
+    )
+    return child.socket
+
+
+@asynccontextmanager
+async def _checker(config: CheckConfig) -> AsyncIterator[Checker]:
+    checker = Checker(
+        Resolver(config.nameservers), allow_private_addresses=config.allow_private_addresses
+    )
+    try:
+        yield checker
+    finally:
+        await checker.close()
+
+
+@asynccontextmanager
+async def _links(config: Config, engine: Engine) -> AsyncIterator[None]:
+    """Every link, up as long as it can be; ended with a grace for what is being answered."""
+    limits = Limits(check_seconds=config.check.timeout_seconds)
+    links = [Link(link, engine, limits=limits) for link in config.link]
+    async with asyncio.TaskGroup() as running:
+        for link in links:
+            running.create_task(link.run())
+        try:
+            yield
+        finally:
+            await asyncio.gather(*(link.stop(_GRACE_SECONDS) for link in links))
+
+
+def log_decision(decision: Decision) -> None:
+    """One line for each job answered; a warning where our own outage was the answer."""
+    ours = decision.verdict.outcome is Outcome.ERROR and decision.verdict.reason in _OUTAGES
+    log.log(logging.WARNING if ours else logging.INFO, "%s", decision)
+
+
+_OUTAGES = ("outage", "fault")
