@@ -66,7 +66,9 @@ class KeydChild:
 
     async def _spawn(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=asyncio.subprocess.PIPE
+            *self._command,
+            stdin=asyncio.subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for us; it stops when we close its input
         )
 
     async def _supervise(self) -> None:

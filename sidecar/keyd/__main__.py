@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from sidecar import logs
 from sidecar.errors import SidecarError
 from sidecar.keyd.durable_ledger import DurableLedger
 from sidecar.keyd.journal import Journal
@@ -29,9 +30,7 @@ log = logging.getLogger("sidecar.keyd")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run keyd; exit status 0 after a clean stop, 1 when it cannot serve, 2 for bad arguments."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(
-        level=options.log_level.upper(), format="%(levelname)s %(name)s: %(message)s"
-    )
+    logs.configure(options.log_level, "dialback-keyd")
     try:
         _serve(options)
     except (SidecarError, sqlite3.Error, OSError) as error:
