@@ -62,8 +62,8 @@ class Client:
         stream.enable_starttls = self._tls
         stream.enable_plaintext = not self._tls
         if not self._tls:
-            stream["feature_mechanisms"].unencrypted_plain = True
-            stream["feature_mechanisms"].unencrypted_scram = True
+            mechanisms: Any = stream.plugin["feature_mechanisms"]
+            mechanisms.unencrypted_plain = mechanisms.unencrypted_scram = True
         stream.register_plugin("xep_0045")
         started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -131,9 +131,8 @@ class Client:
     async def join(self, room: str, nick: str, *, timeout_seconds: float = 30) -> None:
         """Enter a chat room and return when the room has let us in."""
         try:
-            await self._stream["xep_0045"].join_muc_wait(
-                room, nick, maxstanzas=0, timeout=timeout_seconds
-            )
+            rooms: Any = self._stream.plugin["xep_0045"]
+            await rooms.join_muc_wait(JID(room), nick, maxstanzas=0, timeout=timeout_seconds)
         except Exception as error:  # a presence error or a time-out of its own
             raise LabError(f"{self.jid} could not join {room}: {error!r}") from error
 

@@ -53,6 +53,7 @@ class Process:
         self.output = Output(name)
         self._transport: asyncio.SubprocessTransport | None = None
         self._ended: asyncio.Future[int] | None = None
+        self._drained: asyncio.Future[None] | None = None
 
     @property
     def pid(self) -> int:
@@ -70,10 +71,11 @@ class Process:
             raise LabError(f"{self.name} is running already")
         loop = asyncio.get_running_loop()
         self._ended = ended = loop.create_future()
+        self._drained = drained = loop.create_future()
         self.output.reopen()
         try:
             self._transport, _ = await loop.subprocess_exec(
-                lambda: _Capture(self.output, ended),
+                lambda: _Capture(self.output, ended, drained),
                 *self.argv,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
@@ -99,16 +101,19 @@ class Process:
         os.kill(self.pid, number)
 
     async def wait(self) -> int:
-        """Return the exit status (negative: killed by that signal) once it has ended."""
+        """Return the exit status (negative: killed by that signal), all its output in `output`."""
         if self._ended is None:
             raise LabError(f"{self.name} was never started")
-        return await asyncio.shield(self._ended)
+        status = await asyncio.shield(self._ended)
+        await self._drain()
+        return status
 
     async def wait_listening(self, address: str, *ports: int, timeout_seconds: float = 30) -> None:
         """Return once something listens on all `ports`; LabError when the process ends instead."""
         deadline = time.monotonic() + timeout_seconds
         while not all(listens(address, port) for port in ports):
             if not self.running:
+                await self._drain()
                 raise LabError(f"{self.name} did not start:\n{self.output.text()}")
             if time.monotonic() > deadline:
                 raise LabError(f"{self.name} does not listen after {timeout_seconds:g} s")
@@ -123,25 +128,34 @@ class Process:
                     await self.wait()
             except TimeoutError:
                 await self.kill()
-        self._close()
+        await self._close()
 
     async def kill(self) -> None:
         """End it and everything in its session with SIGKILL."""
         if self.running:
             os.killpg(self.pid, signal.SIGKILL)
             await self.wait()
-        self._close()
+        await self._close()
 
-    def _close(self) -> None:
+    async def _drain(self) -> None:
+        """Read what is still in the pipe; not for long, a grandchild may be holding it open."""
+        if self._drained is not None:
+            await asyncio.wait([self._drained], timeout=1)
+
+    async def _close(self) -> None:
         if self._transport is not None:
             self._transport.close()
             self._transport = None
+            await self._drain()
 
 
 class _Capture(asyncio.SubprocessProtocol):
-    def __init__(self, output: Output, ended: asyncio.Future[int]) -> None:
+    def __init__(
+        self, output: Output, ended: asyncio.Future[int], drained: asyncio.Future[None]
+    ) -> None:
         self._output = output
         self._ended = ended
+        self._drained = drained
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.SubprocessTransport, transport)
@@ -152,9 +166,14 @@ class _Capture(asyncio.SubprocessProtocol):
     def process_exited(self) -> None:
         status = self._transport.get_returncode()
         assert status is not None
-        self._output.close(f"exit status {status}")
         if not self._ended.done():
             self._ended.set_result(status)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It has ended and its pipes are at their end."""
+        self._output.close(f"exit status {self._transport.get_returncode()}")
+        if not self._drained.done():
+            self._drained.set_result(None)
 
 
 async def run(

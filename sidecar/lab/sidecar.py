@@ -1,0 +1,193 @@
+"""The product itself as a process of the lab: `dialback-sidecar serve` with its own directory."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from sidecar.lab.dns import DnsServer
+from sidecar.lab.ejabberd import Ejabberd
+from sidecar.lab.output import Output
+from sidecar.lab.process import Process
+from sidecar.lab.prosody import Prosody
+
+_REPOSITORY = Path(__file__).parents[2]
+PROSODY_MODULES = _REPOSITORY / "contrib" / "prosody"
+"""What `plugin_paths` of a bolted-on Prosody holds."""
+EJABBERD_MODULE = _REPOSITORY / "contrib" / "ejabberd" / "mod_dialback_sidecar"
+"""What `contrib_modules` of a bolted-on ejabberd holds."""
+
+
+@dataclass(frozen=True)
+class SidecarLink:
+    """One `[[link]]` of sidecar.toml."""
+
+    jid: str
+    host: str
+    port: int
+    secret: str = field(repr=False)
+    domains: Sequence[str]
+
+    @classmethod
+    def to(cls, server: Prosody | Ejabberd, jid: str, domains: Sequence[str] = ()) -> SidecarLink:
+        """The link to the component `jid` that `server` is configured with."""
+        secrets = {component.jid: component.secret for component in server.settings.components}
+        if isinstance(server, Prosody):
+            port = server.component_port
+        else:
+            port = server.component_ports[jid]
+        return cls(jid, server.address, port, secrets[jid], domains or server.domains)
+
+
+@dataclass(frozen=True)
+class SidecarSettings:
+    """What goes into sidecar.toml beside the directories."""
+
+    links: Sequence[SidecarLink]
+    keyd_socket: Path | None = None
+    """None: the daemon starts `dialback-keyd` as its child."""
+    allow_private_addresses: bool = True
+    log_level: str = "debug"
+    check: Mapping[str, Any] = field(default_factory=dict)
+    """More keys of `[check]`."""
+    toml: str = ""
+    """Appended as it is."""
+
+
+class Sidecar:
+    """`async with Sidecar(settings, directory=..., dns=...) as sidecar`, linked to its servers."""
+
+    def __init__(self, settings: SidecarSettings, *, directory: Path, dns: DnsServer) -> None:
+        self.settings = settings
+        self.directory = directory
+        self._dns = dns
+        self._process = Process(
+            "dialback-sidecar",
+            command("dialback-sidecar", "serve", "--config", self.config_path),
+            directory=directory,
+            environment=ENVIRONMENT,
+        )
+
+    @property
+    def config_path(self) -> Path:
+        return self.directory / "sidecar.toml"
+
+    @property
+    def state_directory(self) -> Path:
+        return self.directory / "state"
+
+    @property
+    def output(self) -> Output:
+        """What the daemon logs, and its keyd child."""
+        return self._process.output
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process.running
+
+    async def start(self) -> None:
+        """Start it and return when every link is up."""
+        before = self.output.mark()
+        await self._process.start()
+        for link in self.settings.links:
+            await self.wait_linked(link.jid, after=before)
+
+    async def wait_linked(self, jid: str, *, after: int = 0, timeout_seconds: float = 30) -> None:
+        """Return when the daemon has said that the link `jid` is up."""
+        await self.output.wait_for(
+            rf"link {re.escape(jid)}: connected", after=after, timeout_seconds=timeout_seconds
+        )
+
+    def signal(self, number: int) -> None:
+        self._process.signal(number)
+
+    async def stop(self) -> None:
+        await self._process.stop()
+
+    async def kill(self) -> None:
+        """End the daemon, and what it started, with SIGKILL."""
+        await self._process.kill()
+
+    async def wait(self) -> int:
+        """Return the exit status once the daemon has ended."""
+        return await self._process.wait()
+
+    async def restart(self) -> None:
+        await self.stop()
+        await self.start()
+
+    def write(self) -> None:
+        """Write sidecar.toml and the secret files from `settings`."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.state_directory.mkdir(exist_ok=True, mode=0o700)
+        lines = [f"state_directory = {_toml(self.state_directory)}", ""]
+        if self.settings.keyd_socket is not None:
+            lines += ["[keyd]", f"socket = {_toml(self.settings.keyd_socket)}", ""]
+        check = {
+            "nameservers": [self._dns.nameserver],
+            "allow_private_addresses": self.settings.allow_private_addresses,
+        }
+        lines += ["[check]"]
+        lines += [
+            f"{key} = {_toml(value)}" for key, value in {**check, **self.settings.check}.items()
+        ]
+        lines += ["", "[log]", f"level = {_toml(self.settings.log_level)}", ""]
+        for number, link in enumerate(self.settings.links):
+            secret_file = self.directory / f"link-{number}.secret"
+            secret_file.touch(mode=0o600)
+            secret_file.write_text(link.secret + "\n")
+            lines += [
+                "[[link]]",
+                f"jid = {_toml(link.jid)}",
+                f"host = {_toml(link.host)}",
+                f"port = {link.port}",
+                f"secret_file = {_toml(secret_file)}",
+                f"domains = {_toml(list(link.domains))}",
+                "",
+            ]
+        self.config_path.write_text("\n".join([*lines, self.settings.toml, ""]))
+
+    async def __aenter__(self) -> Self:
+        self.write()
+        try:
+            await self.start()
+        except BaseException:
+            await self.kill()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        await self._process.stop(grace_seconds=5)
+
+
+ENVIRONMENT = {"PYTHONPATH": str(_REPOSITORY), "PYTHONUNBUFFERED": "1"}
+_ENTRY = {
+    "dialback-sidecar": "from sidecar.cli import main; main()",
+    "dialback-keyd": "from sidecar.keyd.__main__ import main; raise SystemExit(main())",
+}
+
+
+def command(program: str, *arguments: str | Path) -> list[str | Path]:
+    """The argv that runs one of our programs with this very Python; see `ENVIRONMENT`."""
+    start = f"import sys; sys.argv[0] = {program!r}; {_ENTRY[program]}"
+    return [sys.executable, "-c", start, *arguments]
+
+
+def _toml(value: object) -> str:
+    """Return a value in TOML, which for these types is JSON."""
+    return json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)
