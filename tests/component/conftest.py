@@ -1,49 +1,14 @@
-"""Links that are up, on both event loops the daemon may run on."""
+"""Links that are up."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
-import uvloop
+from running_link import QUICK, running, until
 from scripted_server import Answers, Connection, ScriptedServer, link_config
 
-from sidecar.component import Link, LinkState, Phase
-from sidecar.component.link import Timing
-
-QUICK = Timing(
-    connect_seconds=5,
-    handshake_seconds=5,
-    first_retry_seconds=0.01,
-    retry_cap_seconds=0.05,
-    close_seconds=2,
-)
-
-
-@pytest.fixture(params=[asyncio.DefaultEventLoopPolicy, uvloop.EventLoopPolicy])
-def event_loop_policy(request: pytest.FixtureRequest) -> Any:
-    return request.param()
-
-
-@asynccontextmanager
-async def running(link: Link) -> AsyncIterator[Link]:
-    task = asyncio.ensure_future(link.run())
-    try:
-        yield link
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def until(link: Link, holds: Callable[[LinkState], bool]) -> LinkState:
-    """Return the link's state once `holds`; fails after ten seconds."""
-    async with asyncio.timeout(10):
-        while not holds(state := link.state):
-            await asyncio.sleep(0.002)
-        return state
+from sidecar.component import Link, Phase
 
 
 @pytest.fixture

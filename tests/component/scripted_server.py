@@ -62,7 +62,9 @@ def request(payload: str, *, kind: str = "get", secret: bytes = SECRET, **iq: st
     body = fromstring(payload.replace(">", f" xmlns='{NS}'>", 1) if NS not in payload else payload)
     mac = LinkKey(secret).mac(canonical_request(Element("iq", attributes), body))
     written = " ".join(f"{name}='{value}'" for name, value in attributes.items())
-    end = payload.index("/>") if payload.index(">") == payload.find("/>") + 1 else payload.index(">")
+    end = (
+        payload.index("/>") if payload.index(">") == payload.find("/>") + 1 else payload.index(">")
+    )
     return f"<iq {written}>{payload[:end]} xmlns='{NS}' mac='{mac}'{payload[end:]}</iq>"
 
 
@@ -215,9 +217,7 @@ class ScriptedServer:
         async with asyncio.timeout(10):
             return await self._waiting.get()
 
-    async def _connected(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = Connection(reader, writer)
         self._all.append(connection)
         self._waiting.put_nowait(connection)

@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree.ElementTree import fromstring
 
 import pytest
-from conftest import QUICK, running, until
+from running_link import QUICK, running, until
 from scripted_server import (
     CHECK,
     ISSUE,
@@ -102,9 +102,7 @@ async def test_many_requests_in_one_segment_are_all_answered(connection: Connect
     assert all(reply_is_signed(reply, asked[str(reply.get("id"))]) for reply in replies)
 
 
-async def test_slow_answers_do_not_hold_up_others(
-    connection: Connection, answers: Answers
-) -> None:
+async def test_slow_answers_do_not_hold_up_others(connection: Connection, answers: Answers) -> None:
     release = answers.hold()
     connection.write(request(CHECK, id="slow"))
     while not answers.asked:
@@ -245,7 +243,9 @@ async def test_answerer_that_fails_is_an_error_verdict(
 
 async def test_answerer_that_hangs_is_given_up(server: ScriptedServer, answers: Answers) -> None:
     limits = Limits(quick_seconds=0.05, overtime_seconds=0.05)
-    async with running(Link(link_config(server.port), answers, timing=QUICK, limits=limits)) as link:
+    async with running(
+        Link(link_config(server.port), answers, timing=QUICK, limits=limits)
+    ) as link:
         connection = await server.accept()
         await connection.open()
         answers.hold()
