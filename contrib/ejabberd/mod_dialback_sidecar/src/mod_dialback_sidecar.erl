@@ -1,0 +1,167 @@
+%%% Server Dialback (XEP-0220) decided by a dialback-sidecar.
+%%%
+%%% mod_s2s_dialback stays loaded and keeps the stream features and all that surrounds
+%%% dialback; this module takes the four decisions, with hooks that run before its own:
+%%% which key to send, whether a key is ours, whether a peer's key is true, and what came of
+%%% it. Without this module, mod_s2s_dialback decides again, at once.
+-module(mod_dialback_sidecar).
+-behaviour(gen_mod).
+
+-export([start/2, stop/1, reload/3, depends/2, mod_opt_type/1, mod_options/1, mod_doc/0]).
+%% Hooks
+-export([filter_packet/1, allow_host/3, route_unregistered/1, config_reloaded/0]).
+%% Options, for the other modules
+-export([key_timeout/1, check_timeout/1, fallback/1, is_component/1]).
+
+-include("logger.hrl").
+-include("xmpp.hrl").
+
+-define(LINK, mod_dialback_sidecar_link).
+-define(OUT, mod_dialback_sidecar_out).
+-define(IN, mod_dialback_sidecar_in).
+-define(OTHERS, [mod_dialback_sidecar_wire, mod_dialback_sidecar_peer, ?LINK, ?OUT, ?IN]).
+-define(COMPONENTS, {?MODULE, components}).
+
+%%% gen_mod
+
+start(Host, Opts) ->
+    case gen_mod:is_loaded_elsewhere(Host, ?MODULE) of
+        true -> ok;
+        false -> load_others()
+    end,
+    components(fun(Components) -> Components#{Host => maps:get(component, Opts)} end),
+    case ?LINK:start(Host, Opts) of
+        {ok, _Pid} = Started ->
+            hooks(add, answering(Host) ++ global() ++ asking(Host)),
+            Started;
+        Error ->
+            Error
+    end.
+
+%% No new questions; every stream that waits goes back to the native module; only then
+%% nobody listens for answers any more.
+stop(Host) ->
+    hooks(delete, asking(Host)),
+    ?LINK:stop(Host),
+    hooks(delete, answering(Host)),
+    components(fun(Components) -> maps:remove(Host, Components) end),
+    case gen_mod:is_loaded_elsewhere(Host, ?MODULE) of
+        true -> ok;
+        false -> hooks(delete, global())
+    end.
+
+reload(Host, NewOpts, _OldOpts) ->
+    components(fun(Components) -> Components#{Host => maps:get(component, NewOpts)} end),
+    ?LINK:reload(Host, NewOpts).
+
+depends(_Host, _Opts) ->
+    [{mod_s2s_dialback, hard}].
+
+mod_opt_type(component) -> econf:domain();
+mod_opt_type(secret) -> econf:binary();
+mod_opt_type(check_timeout) -> econf:timeout(second);
+mod_opt_type(key_timeout) -> econf:timeout(second);
+mod_opt_type(fallback) -> econf:enum([none, native]).
+
+mod_options(_Host) ->
+    [component,
+     {secret, undefined},
+     {check_timeout, timer:seconds(14)},
+     {key_timeout, timer:seconds(5)},
+     {fallback, none}].
+
+mod_doc() ->
+    #{desc => <<"Has a dialback-sidecar decide Server Dialback (XEP-0220); see its README.">>}.
+
+%%% Hooks
+
+%% Streams of one host. `mod_s2s_dialback' is at 50 everywhere.
+asking(Host) ->
+    [{s2s_out_init, Host, ?OUT, init, 60},
+     {s2s_out_auth_result, Host, ?OUT, auth_result, 40},
+     {s2s_out_downgraded, Host, ?OUT, downgraded, 40},
+     {s2s_out_packet, Host, ?OUT, packet, 40},
+     {s2s_in_unauthenticated_packet, Host, ?IN, packet, 40},
+     {s2s_in_authenticated_packet, Host, ?IN, packet, 40},
+     {s2s_in_handle_recv, Host, ?IN, recv, 40},
+     {s2s_in_auth_result, Host, ?IN, auth_result, 40},
+     {s2s_allow_host, Host, ?MODULE, allow_host, 10}].
+
+answering(Host) ->
+    [{s2s_out_handle_info, Host, ?OUT, info, 40},
+     {s2s_in_handle_info, Host, ?IN, info, 40}].
+
+global() ->
+    [{filter_packet, global, ?MODULE, filter_packet, 10},
+     {route_unregistered, global, ?MODULE, route_unregistered, 50},
+     {config_reloaded, global, ?MODULE, config_reloaded, 90}].
+
+hooks(What, Hooks) ->
+    lists:foreach(fun({Hook, Host, Module, Function, Seq}) ->
+                          ejabberd_hooks:What(Hook, Host, Module, Function, Seq)
+                  end, Hooks).
+
+%% Every stanza of the server passes here, so the way through is short. Answers to our
+%% requests are taken out; to a sidecar goes nothing but our requests.
+filter_packet(#iq{type = Type} = IQ) when Type == result; Type == error ->
+    case ?LINK:reply(IQ) of
+        taken -> {stop, drop};
+        not_ours -> isolate(IQ)
+    end;
+filter_packet(drop) ->
+    drop;
+filter_packet(Packet) ->
+    isolate(Packet).
+
+isolate(Packet) ->
+    case is_component((xmpp:get_to(Packet))#jid.lserver)
+        andalso xmpp:get_meta(Packet, dialback_sidecar, none) /= request of
+        false ->
+            Packet;
+        true ->
+            ejabberd_router:route_error(Packet, xmpp:err_service_unavailable()),
+            {stop, drop}
+    end.
+
+%% Without this, a stanza to a sidecar that is not connected would look for it on the network.
+allow_host(Acc, _Host, Domain) ->
+    case is_component(Domain) of
+        true -> {stop, deny};
+        false -> Acc
+    end.
+
+route_unregistered(Domain) ->
+    case is_component(Domain) of
+        true -> ?LINK:route_lost(Domain);
+        false -> ok
+    end.
+
+%% The secret is the listener's password, and that is no option of ours.
+config_reloaded() ->
+    [?LINK:refresh(Host) || Host <- maps:keys(persistent_term:get(?COMPONENTS, #{}))],
+    ok.
+
+%%% Options
+
+key_timeout(Host) -> gen_mod:get_module_opt(Host, ?MODULE, key_timeout).
+
+check_timeout(Host) -> gen_mod:get_module_opt(Host, ?MODULE, check_timeout).
+
+fallback(Host) -> gen_mod:get_module_opt(Host, ?MODULE, fallback).
+
+%% Whether a domain is the address of a sidecar of any host.
+is_component(Domain) ->
+    lists:member(Domain, maps:values(persistent_term:get(?COMPONENTS, #{}))).
+
+components(Change) ->
+    persistent_term:put(?COMPONENTS, Change(persistent_term:get(?COMPONENTS, #{}))).
+
+%%% Code
+
+%% ext_mod unloads only the module it is named after, so after an update the others would
+%% still be the old ones.
+load_others() ->
+    lists:foreach(fun(Module) ->
+                          code:purge(Module),
+                          {module, Module} = code:load_file(Module)
+                  end, ?OTHERS).

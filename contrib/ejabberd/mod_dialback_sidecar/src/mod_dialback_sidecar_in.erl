@@ -1,0 +1,326 @@
+%%% Incoming streams: where we are the Receiving Server (XEP-0220 section 2.2.1) and the
+%%% Authoritative Server (section 2.2.2). What is being asked about is in the stream's state
+%%% under `dialback_sidecar', a map from the reference of the question to what it is about,
+%%% without any key.
+-module(mod_dialback_sidecar_in).
+
+-export([packet/2, recv/3, auth_result/3, info/2, hand_back/4]).
+
+-include("logger.hrl").
+-include("xmpp.hrl").
+
+-define(LINK, mod_dialback_sidecar_link).
+-define(WIRE, mod_dialback_sidecar_wire).
+-define(NS_ERRORS, <<"urn:ietf:params:xml:ns:xmpp-stanzas">>).
+-define(MAX_CHECKS, 8).             % a check opens connections to wherever the peer says
+-define(MAX_VERIFIES, 128).
+-define(MARGIN_MS, 300).            % to answer before the negotiation times out
+
+%%% Hooks
+
+packet(State, #db_result{type = undefined} = Pkt) ->
+    guard(fun() -> check(State, Pkt) end, State, Pkt);
+packet(State, #db_verify{type = undefined} = Pkt) ->
+    guard(fun() -> verify(State, Pkt) end, State, Pkt);
+packet(State, Pkt) when is_record(Pkt, db_result); is_record(Pkt, db_verify) ->
+    %% Nothing was ever asked on this stream, so nothing can be answered on it (section 3.1).
+    ?WARNING_MSG("dialback sidecar: dropped an unsolicited ~ts (type ~ts) on an incoming "
+                 "stream, ~ts -> ~ts",
+                 [element(1, Pkt), xmpp:get_type(Pkt), from(Pkt), to(Pkt)]),
+    {stop, State};
+packet(State, _Pkt) ->
+    State.
+
+%% Elements that the codec cannot read: answered here, because the native answer gives the
+%% key back.
+recv(State, #xmlel{name = <<"db:", Rest/binary>>} = El, {error, _Why})
+  when Rest == <<"result">>; Rest == <<"verify">> ->
+    case fxml:get_tag_attr_s(<<"type">>, El) of
+        Type when Type == <<"valid">>; Type == <<"invalid">>; Type == <<"error">> ->
+            {stop, State};
+        _ ->
+            {stop, ejabberd_s2s_in:send(State, malformed(El))}
+    end;
+recv(State, _El, _Pkt) ->
+    State.
+
+%% What SASL EXTERNAL decided, for the record.
+auth_result(#{sasl_mech := <<"EXTERNAL">>, server_host := Host, lserver := Target,
+              stream_id := Stream} = State, true, Sender) ->
+    ?LINK:report(Host, #{role => receiving, mechanism => external, sender => Sender,
+                         target => Target, stream => Stream, type => valid}),
+    State;
+auth_result(State, _Result, _Sender) ->
+    State.
+
+info(State, {dialback_sidecar, Ref, Answer}) ->
+    Asked = asked(State),
+    case maps:take(Ref, Asked) of
+        {Question, Asked1} ->
+            {stop, answered(Question, Answer, State#{dialback_sidecar => Asked1})};
+        error ->
+            {stop, State}
+    end;
+info(State, _Info) ->
+    State.
+
+%% The module goes: the native one checks what was to be checked. It cannot judge keys of
+%% the sidecar's, so whoever asked about one gets an error and not its `invalid'.
+hand_back(State, Jobs, Link, Tag) ->
+    Asked = asked(State),
+    State1 = lists:foldl(
+               fun({Ref, Job}, Acc) ->
+                       case Asked of
+                           #{Ref := Question} -> hand_back(Question, Job, Acc);
+                           _ -> Acc
+                       end
+               end, maps:remove(dialback_sidecar, State), Jobs),
+    Link ! {Tag, self()},
+    State1.
+
+hand_back(_Question, _Job, #{stream_state := disconnected} = State) ->
+    State;
+hand_back(#{job := check} = Question, #{key := Key}, State) ->
+    native_check(Question, Key, State);
+hand_back(Question, _Job, State) ->
+    reply_error(<<"internal-server-error">>, Question, State).
+
+%%% Section 2.2.1: does the peer speak for its sender domain?
+
+check(State, #db_result{from = Sender, to = Target, key = Key0}) ->
+    Question = #{job => check, sender => Sender, target => Target,
+                 stream => maps:get(stream_id, State), since => now_ms()},
+    case {?WIRE:trimmed_key(Key0), local(Target)} of
+        {_, native} ->
+            State;
+        {_, _} when Sender == <<>>; Target == <<>> ->
+            refuse(<<"bad-request">>, "an empty domain", Question, State);
+        {_, unknown} ->
+            refuse(<<"item-not-found">>, "not our domain", Question, State);
+        {error, _} ->
+            refuse(<<"bad-request">>, "a malformed key", Question, State);
+        {{ok, Key}, Host} ->
+            check(State, Host, Question, Key)
+    end.
+
+check(State, Host, #{sender := Sender} = Question, Key) ->
+    Pending = [Q || #{job := check} = Q <- maps:values(asked(State))],
+    case ejabberd_router:is_my_route(Sender) of
+        true ->
+            refuse(<<"forbidden">>, "the sender domain is ours", Question, State);
+        false ->
+            case {ejabberd_s2s:allow_host(Host, Sender), already(Question, Pending)} of
+                {false, _} ->
+                    refuse(<<"forbidden">>, "denied by s2s_access", Question, State);
+                {true, true} ->
+                    %% One answer is on its way.
+                    {stop, State};
+                {true, false} when length(Pending) >= ?MAX_CHECKS ->
+                    refuse(<<"resource-constraint">>, "too many checks at once", Question, State);
+                {true, false} ->
+                    Facts = maps:merge(mod_dialback_sidecar_peer:facts(State),
+                                       mod_dialback_sidecar_peer:chain(State)),
+                    ask(Host, Question, Facts#{key => Key},
+                        mod_dialback_sidecar:check_timeout(Host), State)
+            end
+    end.
+
+already(#{sender := Sender, target := Target}, Pending) ->
+    lists:any(fun(#{sender := S, target := T}) -> S == Sender andalso T == Target end, Pending).
+
+%%% Section 2.2.2 step 2: is a key ours?
+
+verify(State, #db_verify{from = Target, to = Sender, id = Stream, key = Key0}) ->
+    Question = #{job => verify, sender => Sender, target => Target, stream => Stream,
+                 since => now_ms()},
+    Pending = length([1 || #{job := verify} <- maps:values(asked(State))]),
+    case {?WIRE:trimmed_key(Key0), ?WIRE:visible(Stream), local(Sender)} of
+        {_, _, native} ->
+            State;
+        {_, _, _} when Sender == <<>>; Target == <<>> ->
+            refuse(<<"bad-request">>, "an empty domain", Question, State);
+        {_, _, unknown} ->
+            refuse(<<"item-not-found">>, "not our domain", Question, State);
+        {{ok, Key}, true, Host} when Pending < ?MAX_VERIFIES ->
+            Facts = mod_dialback_sidecar_peer:facts(State),
+            ask(Host, Question, maps:remove(certificates, Facts#{key => Key}),
+                mod_dialback_sidecar:key_timeout(Host), State);
+        {{ok, _}, true, _} ->
+            refuse(<<"resource-constraint">>, "too many questions at once", Question, State);
+        _ ->
+            refuse(<<"bad-request">>, "a malformed key or stream ID", Question, State)
+    end.
+
+%%% Asking and answering
+
+ask(Host, Question, Facts, Milliseconds, State) ->
+    Job = maps:merge(Facts, maps:with([job, sender, target, stream], Question)),
+    case ?LINK:ask(Host, Job, min(Milliseconds, time_left(State))) of
+        {ok, Ref} ->
+            Asked = asked(State),
+            {stop, State#{dialback_sidecar => Asked#{Ref => Question#{host => Host}}}};
+        unavailable ->
+            refuse(<<"internal-server-error">>, "the module is not running", Question, State)
+    end.
+
+answered(_Question, _Answer, #{stream_state := disconnected} = State) ->
+    State;
+answered(#{job := check, stream := Stream}, _Answer, #{stream_id := Other} = State)
+  when Stream /= Other ->
+    %% The stream was restarted; whoever restarted it has to ask again.
+    State;
+answered(#{host := Host} = Question, {native, Why, Key}, State) ->
+    log(Question, "falling back to native dialback: ~ts", [Why]),
+    ?LINK:fell_back(Host),
+    native_check(Question, Key, State);
+answered(Question, {outage, Why}, State) ->
+    log(Question, "error, ~ts", [Why]),
+    reply_error(<<"internal-server-error">>, Question, State);
+answered(Question, {verdict, error, Condition, Reason}, State) ->
+    log(Question, "error, ~ts (~ts)", [Condition, Reason]),
+    report(error, Question),
+    reply_error(Condition, Question, State);
+answered(#{job := verify} = Question, {verdict, Type, Detail}, State) ->
+    log(Question, "~ts~ts", [Type, detail(Detail)]),
+    reply(Type, [], Question, State);
+answered(#{job := check} = Question, {verdict, valid, Evidence}, State) ->
+    log(Question, "valid~ts", [detail(Evidence)]),
+    report(valid, Question),
+    accept(Question, State);
+answered(#{job := check} = Question, {verdict, invalid, Reason}, State) ->
+    log(Question, "invalid~ts", [detail(Reason)]),
+    report(invalid, Question),
+    reject(Question, State).
+
+%% Section 2.2.1 step 4.
+accept(#{sender := Sender} = Question, State) ->
+    State1 = reply(valid, [], Question, State),
+    State2 = ejabberd_s2s_in:handle_auth_success(Sender, <<"dialback">>, undefined, State1),
+    ejabberd_s2s_in:establish(State2).
+
+%% An invalid key ends the stream, unless other pairs are verified on it: then it is a
+%% dialback error, which by section 2.2.1 may be sent instead.
+reject(#{sender := Sender} = Question, #{auth_domains := Verified} = State) ->
+    State1 = case sets:size(Verified) of
+                 0 ->
+                     ejabberd_s2s_in:stop_async(self()),
+                     reply(invalid, [], Question, State);
+                 _ ->
+                     reply_error(<<"forbidden">>, Question, State)
+             end,
+    ejabberd_s2s_in:handle_auth_failure(Sender, <<"dialback">>, <<"invalid dialback key">>, State1).
+
+refuse(Condition, Why, Question, State) ->
+    log(Question, "refused, " ++ Why, []),
+    {stop, reply_error(Condition, Question, State)}.
+
+reply_error(Condition, Question, State) ->
+    reply(error, [error_element(Condition)], Question, State).
+
+reply(Type, Els, #{job := check, sender := Sender, target := Target}, State) ->
+    ejabberd_s2s_in:send(State, #db_result{from = Target, to = Sender, type = Type, sub_els = Els});
+reply(Type, Els, #{job := verify, sender := Sender, target := Target, stream := Stream}, State) ->
+    ejabberd_s2s_in:send(State, #db_verify{from = Sender, to = Target, id = Stream, type = Type,
+                                           sub_els = Els}).
+
+native_check(#{sender := Sender, target := Target}, Key, State) ->
+    {stop, State1} = mod_s2s_dialback:s2s_in_packet(
+                       State, #db_result{from = Sender, to = Target, key = Key}),
+    State1.
+
+%%% Elements
+
+malformed(#xmlel{name = Name} = El) ->
+    Attrs = [{<<"type">>, <<"error">>}
+             | [{There, Value} || {Here, There} <- [{<<"from">>, <<"to">>}, {<<"to">>, <<"from">>},
+                                                    {<<"id">>, <<"id">>}],
+                                  {value, Value} <- [fxml:get_tag_attr(Here, El)]]],
+    #xmlel{name = Name, attrs = Attrs, children = [error_element(<<"bad-request">>)]}.
+
+%% XEP-0220 section 2.5 has a condition that the codec does not know.
+error_element(Condition) ->
+    Type = case Condition of
+               <<"bad-request">> -> <<"modify">>;
+               <<"forbidden">> -> <<"auth">>;
+               <<"not-acceptable">> -> <<"modify">>;
+               <<"not-authorized">> -> <<"auth">>;
+               <<"policy-violation">> -> <<"modify">>;
+               <<"remote-server-timeout">> -> <<"wait">>;
+               <<"resource-constraint">> -> <<"wait">>;
+               _ -> <<"cancel">>
+           end,
+    #xmlel{name = <<"error">>, attrs = [{<<"type">>, Type}],
+           children = [#xmlel{name = Condition, attrs = [{<<"xmlns">>, ?NS_ERRORS}]}]}.
+
+%%% Small things
+
+%% The host that a domain belongs to, when its dialback is ours. A sidecar's own address is
+%% nobody's business.
+local(Domain) ->
+    case Domain /= <<>> andalso ejabberd_router:is_my_route(Domain)
+        andalso not mod_dialback_sidecar:is_component(Domain) of
+        true ->
+            Host = ejabberd_router:host_of_route(Domain),
+            case gen_mod:is_loaded(Host, mod_dialback_sidecar) of
+                true -> Host;
+                false -> native
+            end;
+        false ->
+            unknown
+    end.
+
+asked(State) ->
+    maps:get(dialback_sidecar, State, #{}).
+
+%% Before its first pair is verified a stream has `negotiation_timeout' from accept to live.
+time_left(#{established := false, stream_timeout := {Milliseconds, Start}}) ->
+    max(?MARGIN_MS, Start + Milliseconds - now_ms() - ?MARGIN_MS);
+time_left(_State) ->
+    infinity.
+
+report(Type, #{job := check, host := Host} = Question) ->
+    ?LINK:report(Host, (maps:with([sender, target, stream], Question))
+                 #{role => receiving, mechanism => dialback, type => Type});
+report(_Type, _Question) ->
+    ok.
+
+log(#{job := Job, sender := Sender, target := Target, since := Since}, Format, Args) ->
+    ?INFO_MSG("dialback sidecar: ~ts ~ts -> ~ts: " ++ Format ++ " (~B ms)",
+              [Job, Sender, Target] ++ Args ++ [now_ms() - Since]).
+
+detail(<<>>) -> "";
+detail(Text) -> [", ", Text].
+
+from(#db_result{from = From}) -> From;
+from(#db_verify{from = From}) -> From.
+
+to(#db_result{to = To}) -> To;
+to(#db_verify{to = To}) -> To.
+
+%% A fault of ours must not end in the log with all its arguments, for one of them is a key.
+guard(Fun, State, Pkt) ->
+    try Fun()
+    catch Class:Reason:Stack ->
+            Where = case Stack of
+                        [{M, F, A, Place} | _] when is_integer(A) -> {M, F, A, Place};
+                        [{M, F, A, Place} | _] -> {M, F, length(A), Place};
+                        _ -> unknown
+                    end,
+            ?ERROR_MSG("dialback sidecar: ~ts of ~ts -> ~ts failed: ~ts ~ts in ~p",
+                       [element(1, Pkt), from(Pkt), to(Pkt), Class, reason_name(Reason), Where]),
+            Question = case Pkt of
+                           #db_result{from = S, to = T} ->
+                               #{job => check, sender => S, target => T};
+                           #db_verify{from = T, to = S, id = Id} ->
+                               #{job => verify, sender => S, target => T, stream => Id}
+                       end,
+            {stop, reply_error(<<"internal-server-error">>, Question, State)}
+    end.
+
+reason_name(Reason) when is_atom(Reason) -> atom_to_list(Reason);
+reason_name(Reason) when is_tuple(Reason), is_atom(element(1, Reason)) ->
+    atom_to_list(element(1, Reason));
+reason_name(_) -> "?".
+
+now_ms() ->
+    erlang:monotonic_time(millisecond).

@@ -1,0 +1,452 @@
+%%% One process per virtual host: asks the sidecar, over its component link, on behalf of the
+%%% s2s streams of that host, and gives each stream exactly one answer. The streams never
+%%% block and never see an iq; everything that can be late, lost or forged ends here.
+-module(mod_dialback_sidecar_link).
+-behaviour(gen_server).
+
+%% For the streams
+-export([ask/3, report/2, was_our_outage/4, fell_back/1]).
+%% For the module
+-export([start/2, stop/1, reload/2, refresh/1, route_lost/1, reply/1, process/1]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2, code_change/3]).
+
+-include("logger.hrl").
+-include("xmpp.hrl").
+
+-define(WIRE, mod_dialback_sidecar_wire).
+-define(GRACE_MS, 120000).          % how long keys of the native module are honoured after it
+-define(OUTAGE_MS, 120000).         % how long we remember whom we answered with an error
+-define(REPORT_MS, 1000).           % reports are collected that long ...
+-define(REPORT_MAX, 64).            % ... or until there are so many (docs/link-protocol.md)
+-define(HAND_BACK_MS, 3000).
+
+-record(ask, {ref :: reference(),
+              stream :: pid(),
+              monitor :: reference(),
+              timer :: reference(),
+              job :: map(),
+              deadline :: integer(),
+              ids = [] :: [binary()]}).          % of the requests made for it
+
+-record(state, {host :: binary(),
+                component :: binary(),
+                link_key :: binary() | undefined,
+                secrets :: ets:tid(),             % {Ref, #ask{}} | {Id, Ref, Mac}: holds keys,
+                                                  % and a crash report does not show a table
+                memory :: atom(),                 % {{Sender, Target, Stream}, Expiry}: read by streams
+                asked = #{} :: #{reference() => reference()},   % monitor -> ask
+                issued = #{} :: #{reference() => {pid(), map()}},  % monitor -> key in a peer's hands
+                outcomes = [] :: [map()],
+                flush :: reference() | undefined,
+                native_until :: integer()}).
+
+%%% For the streams
+
+%% Have a job done within so many milliseconds. The calling process will get
+%% `{dialback_sidecar, Ref, Answer}', Answer being what ?WIRE:reply/4 returns in `{ok, _}',
+%% or `{outage, Why}', or `{native, Why, Key}' where the native module is to check that key.
+%% `unavailable' when there is no one to ask.
+-spec ask(binary(), map(), pos_integer()) -> {ok, reference()} | unavailable.
+ask(Host, Job, Milliseconds) ->
+    case whereis(process(Host)) of
+        undefined ->
+            unavailable;
+        Link ->
+            Ref = make_ref(),
+            gen_server:cast(Link, {ask, self(), Ref, Job, now_ms() + Milliseconds}),
+            {ok, Ref}
+    end.
+
+%% Tell the sidecar what became of a domain pair; best effort, in batches.
+-spec report(binary(), map()) -> ok.
+report(Host, Outcome) ->
+    gen_server:cast(process(Host), {report, self(), Outcome}).
+
+%% Whether a peer that asked about this key of ours got an error instead of a verdict: then
+%% its refusal is no word on the key.
+-spec was_our_outage(binary(), binary(), binary(), binary()) -> boolean().
+was_our_outage(Host, Sender, Target, Stream) ->
+    try ets:member(process(Host), {Sender, Target, Stream})
+    catch error:badarg -> false
+    end.
+
+%% The native module was asked instead: its keys are out there for a while.
+-spec fell_back(binary()) -> ok.
+fell_back(Host) ->
+    gen_server:cast(process(Host), fell_back).
+
+%%% For the module
+
+start(Host, Opts) ->
+    gen_mod:start_child(?MODULE, Host, Opts).
+
+%% Give every stream that still waits back to the native module, then end.
+stop(Host) ->
+    try gen_server:call(process(Host), hand_back, 2 * ?HAND_BACK_MS)
+    catch exit:_ -> ok
+    end,
+    gen_mod:stop_child(?MODULE, Host).
+
+reload(Host, Opts) ->
+    gen_server:cast(process(Host), {reload, Opts}).
+
+%% The component's secret may have changed.
+refresh(Host) ->
+    gen_server:cast(process(Host), refresh).
+
+%% A connection of this component has gone; there may be others.
+route_lost(Component) ->
+    each_node(fun(Host, Node) ->
+                      ejabberd_cluster:send({process(Host), Node}, {route_lost, Component})
+              end).
+
+%% Take a stanza out of the router that answers one of our requests.
+-spec reply(iq()) -> taken | not_ours.
+reply(#iq{id = Id, to = #jid{luser = <<>>, lserver = Host}} = IQ) ->
+    case ?WIRE:node_of_id(Id) of
+        {ok, NodeId} ->
+            case gen_mod:is_loaded(Host, mod_dialback_sidecar) of
+                true ->
+                    Node = ejabberd_cluster:get_node_by_id(NodeId),
+                    ejabberd_cluster:send({process(Host), Node}, {reply, IQ}),
+                    taken;
+                false ->
+                    not_ours
+            end;
+        error ->
+            not_ours
+    end;
+reply(_) ->
+    not_ours.
+
+-spec process(binary()) -> atom().
+process(Host) ->
+    gen_mod:get_module_proc(Host, ?MODULE).
+
+%%% gen_server
+
+init([Host, Opts]) ->
+    process_flag(trap_exit, true),
+    Memory = ets:new(process(Host), [named_table, protected, {read_concurrency, true}]),
+    %% A server that was up before us has keys of its own in flight.
+    NativeUntil = case server_was_running() of
+                      true -> now_ms() + ?GRACE_MS;
+                      false -> now_ms()
+                  end,
+    State = #state{host = Host, component = maps:get(component, Opts),
+                   secrets = ets:new(?MODULE, [private]), memory = Memory,
+                   native_until = NativeUntil},
+    erlang:send_after(?OUTAGE_MS, self(), forget),
+    {ok, with_link_key(Opts, State)}.
+
+handle_call(hand_back, _From, State) ->
+    State1 = flush(State),
+    hand_back(State1),
+    {reply, ok, State1#state{link_key = undefined}};
+handle_call(_Request, _From, State) ->
+    {reply, {error, unknown}, State}.
+
+handle_cast({ask, Stream, Ref, Job, Deadline}, State) ->
+    {noreply, new_ask(Stream, Ref, Job, Deadline, State)};
+handle_cast({report, Stream, Outcome}, State) ->
+    {noreply, collect(Outcome, settled(Stream, Outcome, State))};
+handle_cast(fell_back, State) ->
+    {noreply, State#state{native_until = now_ms() + ?GRACE_MS}};
+handle_cast({reload, Opts}, State) ->
+    {noreply, with_link_key(Opts, State#state{component = maps:get(component, Opts)})};
+handle_cast(refresh, #state{host = Host} = State) ->
+    {noreply, with_link_key(gen_mod:get_module_opts(Host, mod_dialback_sidecar), State)};
+handle_cast(_Msg, State) ->
+    {noreply, State}.
+
+handle_info({reply, IQ}, State) ->
+    {noreply, handle_reply(IQ, State)};
+handle_info({expire, Ref}, State) ->
+    {noreply, outage(Ref, <<"no answer in time">>, State)};
+handle_info({route_lost, Component}, #state{component = Component} = State) ->
+    {noreply, ask_again(State)};
+handle_info({remember_outage, Key}, #state{memory = Memory} = State) ->
+    ets:insert(Memory, {Key, now_ms() + ?OUTAGE_MS}),
+    {noreply, State};
+handle_info(forget, #state{memory = Memory} = State) ->
+    Now = now_ms(),
+    ets:select_delete(Memory, [{{'_', '$1'}, [{'<', '$1', Now}], [true]}]),
+    erlang:send_after(?OUTAGE_MS, self(), forget),
+    {noreply, State};
+handle_info(flush, State) ->
+    {noreply, flush(State)};
+handle_info({'DOWN', Monitor, process, _Pid, _Reason}, State) ->
+    {noreply, stream_gone(Monitor, State)};
+handle_info(_Info, State) ->
+    {noreply, State}.
+
+terminate(_Reason, _State) ->
+    ok.
+
+code_change(_OldVsn, State, _Extra) ->
+    {ok, State}.
+
+%%% Asking
+
+new_ask(Stream, Ref, Job, Deadline, #state{secrets = Secrets, asked = Asked} = State) ->
+    Monitor = erlang:monitor(process, Stream),
+    Timer = erlang:send_after(max(0, Deadline - now_ms()), self(), {expire, Ref}),
+    ets:insert(Secrets, {Ref, #ask{ref = Ref, stream = Stream, monitor = Monitor, timer = Timer,
+                                   job = Job, deadline = Deadline}}),
+    send(Ref, State#state{asked = Asked#{Monitor => Ref}}).
+
+%% Send one more request for this ask, with an id of its own.
+send(Ref, #state{link_key = undefined} = State) ->
+    outage(Ref, <<"no secret of the component is known">>, State);
+send(Ref, #state{component = Component, secrets = Secrets} = State) ->
+    [{_, #ask{job = Job, deadline = Deadline, ids = Ids} = Ask}] = ets:lookup(Secrets, Ref),
+    case ejabberd_router:is_my_route(Component) of
+        true ->
+            {IQ, Mac} = sign(Job, max(0, Deadline - now_ms()), State),
+            ets:insert(Secrets, [{Ref, Ask#ask{ids = [IQ#iq.id | Ids]}}, {IQ#iq.id, Ref, Mac}]),
+            route(IQ),
+            State;
+        false ->
+            %% The router would send it over s2s.
+            outage(Ref, <<"the component is not connected">>, State)
+    end.
+
+sign(Job, Remaining, #state{host = Host, component = Component, link_key = LinkKey}) ->
+    %% Streams of MUC and other subdomains ask in the name of the host that owns them: it is
+    %% the only sender that the listener's access rule lets through.
+    IQ = #iq{id = ?WIRE:new_id(ejabberd_cluster:node_id()), type = get,
+             from = jid:make(Host), to = jid:make(Component)},
+    ?WIRE:request(IQ, Job, Remaining, LinkKey).
+
+route(IQ) ->
+    ejabberd_router:route(xmpp:put_meta(IQ, dialback_sidecar, request)).
+
+%% One of several sidecars may be gone, and nobody tells with which requests: ask the others
+%% about all of them. An answer to the first asking is as good.
+ask_again(#state{secrets = Secrets} = State) ->
+    Refs = ets:select(Secrets, [{{'$1', #ask{_ = '_'}}, [], ['$1']}]),
+    lists:foldl(fun send/2, State, Refs).
+
+%%% Answers
+
+handle_reply(#iq{id = Id, from = #jid{luser = <<>>, lserver = Component, lresource = <<>>}} = IQ,
+             #state{component = Component, secrets = Secrets, link_key = LinkKey} = State)
+  when LinkKey /= undefined ->
+    case ets:lookup(Secrets, Id) of
+        [{_, Ref, Mac}] ->
+            [{_, #ask{job = #{job := Name}}}] = ets:lookup(Secrets, Ref),
+            read_reply(IQ, Ref, Name, Mac, State);
+        [] ->
+            State
+    end;
+handle_reply(_IQ, State) ->
+    State.
+
+read_reply(#iq{type = error} = IQ, Ref, _Name, _Mac, State) ->
+    outage(Ref, error_text(IQ), State);
+read_reply(#iq{type = result, sub_els = Els}, Ref, Name, Mac, #state{link_key = LinkKey} = State) ->
+    case ?WIRE:reply(Name, Els, Mac, LinkKey) of
+        {ok, Answer} -> answer(Ref, Answer, State);
+        untrusted -> outage(Ref, <<"an answer that cannot be trusted">>, State)
+    end.
+
+outage(Ref, Why, State) ->
+    answer(Ref, {outage, Why}, State).
+
+%% The one answer of an ask; whatever comes later finds nothing.
+answer(Ref, Answer, #state{secrets = Secrets, asked = Asked} = State) ->
+    case ets:take(Secrets, Ref) of
+        [{_, #ask{stream = Stream, monitor = Monitor, job = Job} = Ask}] ->
+            forget(Ask, Secrets),
+            Answer1 = with_native(Job, Answer, State),
+            State1 = State#state{asked = maps:remove(Monitor, Asked)},
+            State2 = keep_or_drop_monitor(Stream, Monitor, Job, Answer1, State1),
+            remember_outage(Job, Answer1, State2),
+            Stream ! {dialback_sidecar, Ref, Answer1},
+            State2;
+        [] ->
+            State
+    end.
+
+forget(#ask{timer = Timer, ids = Ids}, Secrets) ->
+    erlang:cancel_timer(Timer),
+    lists:foreach(fun(Id) -> ets:delete(Secrets, Id) end, Ids).
+
+%% A key in a peer's hands is watched until we learn what became of it.
+keep_or_drop_monitor(Stream, Monitor, #{job := issue} = Job, {key, _}, #state{issued = Issued} = State) ->
+    State#state{issued = Issued#{Monitor => {Stream, maps:with([sender, target, stream], Job)}}};
+keep_or_drop_monitor(_Stream, Monitor, _Job, _Answer, State) ->
+    erlang:demonitor(Monitor, [flush]),
+    State.
+
+%% Where the native module has a say: keys it sent just before we took over, or while we fell
+%% back on it; and all that nobody else answers, if the operator wants it so.
+with_native(#{job := verify} = Job, Answer, State) when element(2, Answer) /= valid ->
+    case native_keys_count(Answer, State) andalso is_native_key(Job) of
+        true -> {verdict, valid, <<"native">>};
+        false -> Answer
+    end;
+with_native(#{job := check, key := Key}, {outage, Why} = Answer, #state{host = Host}) ->
+    case mod_dialback_sidecar:fallback(Host) of
+        native -> {native, Why, Key};
+        none -> Answer
+    end;
+with_native(_Job, Answer, _State) ->
+    Answer.
+
+native_keys_count({outage, _}, #state{host = Host} = State) ->
+    mod_dialback_sidecar:fallback(Host) == native orelse now_ms() < State#state.native_until;
+native_keys_count(_Answer, #state{native_until = Until}) ->
+    now_ms() < Until.
+
+is_native_key(#{sender := Sender, target := Target, stream := Stream, key := Key}) ->
+    %% XEP-0185 over the secret that mod_s2s_dialback uses.
+    Secret = str:to_hexlist(crypto:hash(sha256, ejabberd_config:get_shared_key())),
+    Key == str:to_hexlist(crypto:mac(hmac, sha256, Secret, [Target, " ", Sender, " ", Stream])).
+
+remember_outage(#{job := verify, sender := Sender, target := Target, stream := Stream}, Answer,
+                #state{host = Host}) ->
+    case Answer of
+        {verdict, Type, _} when Type == valid; Type == invalid -> ok;
+        _ ->
+            Key = {Sender, Target, Stream},
+            %% The stream that sent the key may be on another node.
+            lists:foreach(
+              fun(Node) ->
+                      ejabberd_cluster:send({process(Host), Node}, {remember_outage, Key})
+              end, ejabberd_cluster:get_nodes())
+    end;
+remember_outage(_Job, _Answer, _State) ->
+    ok.
+
+error_text(IQ) ->
+    Condition = try xmpp:get_error(IQ) of
+                    #stanza_error{reason = Reason} when is_atom(Reason) ->
+                        atom_to_binary(Reason, latin1);
+                    _ -> <<"?">>
+                catch _:_ -> <<"?">>
+                end,
+    <<"the request was refused (", Condition/binary, ")">>.
+
+%%% Reports
+
+settled(Stream, #{role := initiating} = Outcome, #state{issued = Issued} = State) ->
+    Pair = maps:with([sender, target, stream], Outcome),
+    Monitors = [M || {M, {S, P}} <- maps:to_list(Issued), S == Stream, P == Pair],
+    lists:foreach(fun(M) -> erlang:demonitor(M, [flush]) end, Monitors),
+    State#state{issued = maps:without(Monitors, Issued)};
+settled(_Stream, _Outcome, State) ->
+    State.
+
+stream_gone(Monitor, #state{asked = Asked, issued = Issued, secrets = Secrets} = State) ->
+    case {Asked, Issued} of
+        {#{Monitor := Ref}, _} ->
+            [forget(Ask, Secrets) || {_, Ask} <- ets:take(Secrets, Ref)],
+            State#state{asked = maps:remove(Monitor, Asked)};
+        {_, #{Monitor := {_Stream, Pair}}} ->
+            collect(Pair#{role => initiating, mechanism => dialback, type => closed},
+                    State#state{issued = maps:remove(Monitor, Issued)});
+        _ ->
+            State
+    end.
+
+collect(Outcome, #state{outcomes = Outcomes} = State) ->
+    case State#state{outcomes = [Outcome | Outcomes]} of
+        State1 when length(Outcomes) + 1 >= ?REPORT_MAX -> flush(State1);
+        #state{flush = undefined} = State1 ->
+            State1#state{flush = erlang:send_after(?REPORT_MS, self(), flush)};
+        State1 -> State1
+    end.
+
+flush(#state{flush = Timer} = State) when Timer /= undefined ->
+    erlang:cancel_timer(Timer),
+    flush(State#state{flush = undefined});
+flush(#state{outcomes = []} = State) ->
+    State;
+flush(#state{outcomes = Outcomes, component = Component, link_key = LinkKey} = State) ->
+    case LinkKey /= undefined andalso ejabberd_router:is_my_route(Component) of
+        true ->
+            Job = #{job => report, outcomes => lists:reverse(Outcomes)},
+            {IQ, _} = sign(Job, 0, State),
+            route(IQ);
+        false ->
+            ok
+    end,
+    State#state{outcomes = []}.
+
+%%% Leaving
+
+%% The streams run code of this module for the last time here, so wait for them.
+hand_back(#state{secrets = Secrets, issued = Issued}) ->
+    Asks = [Ask || {_, #ask{} = Ask} <- ets:tab2list(Secrets)],
+    ets:delete_all_objects(Secrets),
+    Jobs = lists:foldl(fun(#ask{stream = Pid, ref = Ref, job = Job}, Acc) ->
+                               maps:update_with(Pid, fun(L) -> [{Ref, Job} | L] end,
+                                                [{Ref, Job}], Acc)
+                       end, maps:from_list([{Pid, []} || {Pid, _} <- maps:values(Issued)]), Asks),
+    Tag = make_ref(),
+    Waiting = maps:fold(fun(Pid, PidJobs, Acc) ->
+                                hand_back_stream(Pid, PidJobs, Tag),
+                                [{Pid, erlang:monitor(process, Pid)} | Acc]
+                        end, [], Jobs),
+    Deadline = now_ms() + ?HAND_BACK_MS,
+    lists:foreach(fun({Pid, Monitor}) ->
+                          receive
+                              {Tag, Pid} -> ok;
+                              {'DOWN', Monitor, process, Pid, _} -> ok
+                          after max(0, Deadline - now_ms()) -> ok
+                          end,
+                          erlang:demonitor(Monitor, [flush])
+                  end, Waiting).
+
+hand_back_stream(Pid, [{_, #{job := Job}} | _] = Jobs, Tag) when Job == check; Job == verify ->
+    ejabberd_s2s_in:update_state(Pid, {mod_dialback_sidecar_in, hand_back, [Jobs, self(), Tag]});
+hand_back_stream(Pid, _Jobs, Tag) ->
+    ejabberd_s2s_out:update_state(Pid, {mod_dialback_sidecar_out, hand_back, [self(), Tag]}).
+
+%%% Secret
+
+with_link_key(Opts, #state{component = Component} = State) ->
+    Secret = case maps:get(secret, Opts, undefined) of
+                 undefined -> listener_secret(Component, ejabberd_option:listen());
+                 Given -> Given
+             end,
+    case Secret of
+        undefined ->
+            ?ERROR_MSG("dialback sidecar: no ejabberd_service listener has a password for ~ts; "
+                       "dialback fails until there is one", [Component]),
+            State#state{link_key = undefined};
+        _ ->
+            State#state{link_key = ?WIRE:link_key(Secret)}
+    end.
+
+%% The password that the listener asks of the component: nobody has to write it down twice.
+listener_secret(Component, [{_EndPoint, ejabberd_service, Opts0} | Listeners]) ->
+    Opts = if is_map(Opts0) -> Opts0; true -> maps:from_list(Opts0) end,
+    Hosts = case maps:get(hosts, Opts, []) of
+                Map when is_map(Map) -> maps:to_list(Map);
+                List -> List
+            end,
+    case lists:keyfind(Component, 1, Hosts) of
+        {_, Password} when is_binary(Password) -> Password;
+        {_, undefined} -> maps:get(password, Opts, undefined);
+        _ -> listener_secret(Component, Listeners)
+    end;
+listener_secret(Component, [_ | Listeners]) ->
+    listener_secret(Component, Listeners);
+listener_secret(_Component, []) ->
+    undefined.
+
+%%% Small things
+
+server_was_running() ->
+    lists:keymember(ejabberd, 1, application:which_applications(15000)).
+
+each_node(Fun) ->
+    Hosts = [Host || Host <- ejabberd_option:hosts(),
+                     gen_mod:is_loaded(Host, mod_dialback_sidecar)],
+    [Fun(Host, Node) || Host <- Hosts, Node <- ejabberd_cluster:get_nodes()],
+    ok.
+
+now_ms() ->
+    erlang:monotonic_time(millisecond).

@@ -1,0 +1,189 @@
+%%% Outgoing streams: where we are the Initiating Server (XEP-0220 section 2.1.1).
+%%% mod_s2s_dialback stays in charge of everything but the key, and of the streams it opens
+%%% itself for verification, which carry `db_verify' and not `db_enabled'.
+%%%
+%%% A stream that may use dialback has `dialback_sidecar' in its state, a map: empty, then
+%%% with `phase': asking (for a key), sent (it is with the peer) or done. One without it
+%%% started before this module did: native to its end.
+-module(mod_dialback_sidecar_out).
+
+-export([init/2, auth_result/2, downgraded/2, packet/2, info/2, hand_back/3]).
+
+-include("logger.hrl").
+-include("xmpp.hrl").
+
+-define(LINK, mod_dialback_sidecar_link).
+
+%%% Hooks
+
+init({ok, #{db_enabled := true} = State}, _Opts) ->
+    {ok, State#{dialback_sidecar => #{}}};
+init(Acc, _Opts) ->
+    Acc.
+
+%% SASL EXTERNAL was refused or not offered: section 2.1.1 step 1.
+auth_result(#{db_enabled := true} = State, {false, _Reason}) ->
+    State1 = maps:remove(stop_reason, State#{on_route => queue}),
+    {stop, ask_for_key(State1)};
+auth_result(#{dialback_sidecar := _, stream_authenticated := true} = State, true) ->
+    report(external, valid, State),
+    State;
+auth_result(State, _Result) ->
+    State.
+
+%% A peer from before RFC 3920: nothing but dialback.
+downgraded(#{db_enabled := true} = State, _StreamStart) ->
+    {stop, ask_for_key(State)};
+downgraded(State, _StreamStart) ->
+    State.
+
+%% Section 2.1.1 step 4: the result for the key that was sent on this very stream.
+packet(#{dialback_sidecar := #{phase := sent, stream := Stream} = Mark,
+         stream_remote_id := Stream, server := Sender, remote_server := Target} = State,
+       #db_result{from = Target, to = Sender, type = Type} = Result) when Type /= undefined ->
+    decided(Type, Result, State#{dialback_sidecar => Mark#{phase => done}});
+packet(#{dialback_sidecar := _} = State, Pkt) when is_record(Pkt, db_result);
+                                                   is_record(Pkt, db_verify) ->
+    unsolicited(State, Pkt);
+packet(#{db_verify := _} = State, Pkt) when is_record(Pkt, db_result) ->
+    %% The native module would take a result on a stream that was only to verify.
+    unsolicited(State, Pkt);
+packet(State, _Pkt) ->
+    State.
+
+info(#{dialback_sidecar := #{phase := asking, ref := Ref}} = State,
+     {dialback_sidecar, Ref, Answer}) ->
+    {stop, answered(Answer, State)};
+info(State, {dialback_sidecar, _Ref, _Answer}) ->
+    {stop, State};
+info(State, _Info) ->
+    State.
+
+%% The module goes: a stream that waits goes on with the native one.
+hand_back(State, Link, Tag) ->
+    Link ! {Tag, self()},
+    case State of
+        #{stream_state := disconnected} -> unmark(State);
+        #{dialback_sidecar := #{phase := asking}} -> native(State);
+        #{dialback_sidecar := #{phase := sent}} -> start_over(unmark(State));
+        _ -> unmark(State)
+    end.
+
+%%% Section 2.1.1 step 1
+
+ask_for_key(#{server_host := Host, server := Sender, remote_server := Target,
+              stream_remote_id := Stream} = State) ->
+    case mod_dialback_sidecar_wire:visible(Stream) of
+        true ->
+            Job = maps:merge(mod_dialback_sidecar_peer:facts(State),
+                             #{job => issue, sender => Sender, target => Target,
+                               stream => Stream}),
+            Mark = #{phase => asking, stream => Stream, since => now_ms()},
+            case ?LINK:ask(Host, Job, mod_dialback_sidecar:key_timeout(Host)) of
+                {ok, Ref} -> State#{dialback_sidecar => Mark#{ref => Ref}};
+                unavailable -> no_key(<<"the module is not running">>,
+                                      State#{dialback_sidecar => Mark})
+            end;
+        false ->
+            log("issue", State, "the peer's stream ID cannot be used", []),
+            ejabberd_s2s_out:process_auth_result(
+              State, {false, {auth, <<"unusable stream ID">>}})
+    end.
+
+answered(_Answer, #{stream_state := disconnected} = State) ->
+    State;
+answered({key, Key}, #{dialback_sidecar := #{stream := Stream} = Mark,
+                       stream_remote_id := Stream,
+                       server := Sender, remote_server := Target} = State) ->
+    State1 = State#{dialback_sidecar => Mark#{phase => sent}},
+    ejabberd_s2s_out:send(State1, #db_result{from = Sender, to = Target, key = Key});
+answered({key, _Key}, State) ->
+    no_key(<<"the stream was restarted">>, State);
+answered({verdict, error, Condition, Reason}, State) ->
+    no_key(<<Condition/binary, ", ", Reason/binary>>, State);
+answered({outage, Why}, #{server_host := Host} = State) ->
+    case mod_dialback_sidecar:fallback(Host) of
+        native ->
+            log("issue", State, "falling back to native dialback: ~ts", [Why]),
+            ?LINK:fell_back(Host),
+            native(State);
+        none ->
+            no_key(Why, State)
+    end.
+
+no_key(Why, State) ->
+    log("issue", State, "no key: ~ts", [Why]),
+    end_for_now(<<"dialback sidecar: no key">>, State).
+
+%% Our own fault, so the peer is not to be punished: the native way out would refuse all
+%% stanzas for up to `s2s_max_retry_delay'. This stream ends, what it holds is returned with
+%% an error that says "wait", and the next stanza opens another.
+end_for_now(Text, #{dialback_sidecar := Mark} = State) ->
+    ejabberd_s2s_out:stop_async(self()),
+    State#{stop_reason => {auth, Text}, dialback_sidecar => Mark#{phase => done}}.
+
+native(State) ->
+    {stop, State1} = mod_s2s_dialback:s2s_out_auth_result(unmark(State), {false, native}),
+    State1.
+
+%%% Section 2.1.1 step 4
+
+decided(valid, _Result, State) ->
+    log("issue", State, "valid", []),
+    report(dialback, valid, State),
+    State;
+decided(Type, Result, #{server_host := Host, server := Sender, remote_server := Target,
+                        stream_remote_id := Stream} = State) ->
+    log("issue", State, "~ts", [describe(Type, Result)]),
+    report(dialback, Type, State),
+    case ?LINK:was_our_outage(Host, Sender, Target, Stream) of
+        true -> {stop, end_for_now(<<"dialback sidecar: the key could not be verified">>, State)};
+        false -> State
+    end.
+
+describe(error, Result) ->
+    try xmpp:get_error(Result) of
+        #stanza_error{} = Error -> ["error, ", xmpp:format_stanza_error(Error)];
+        _ -> "error"
+    catch _:_ -> "error"
+    end;
+describe(Type, _Result) ->
+    atom_to_list(Type).
+
+unsolicited(#{server := Sender, remote_server := Target} = State, Pkt) ->
+    ?WARNING_MSG("dialback sidecar: dropped an unsolicited ~ts (type ~ts) on the stream ~ts -> ~ts",
+                 [element(1, Pkt), xmpp:get_type(Pkt), Sender, Target]),
+    {stop, State}.
+
+%%% Small things
+
+report(Mechanism, Type, #{server_host := Host, server := Sender, remote_server := Target,
+                          stream_remote_id := Stream}) ->
+    ?LINK:report(Host, #{role => initiating, mechanism => Mechanism, sender => Sender,
+                         target => Target, stream => Stream, type => Type});
+report(_Mechanism, _Type, _State) ->
+    ok.
+
+log(Job, #{server := Sender, remote_server := Target} = State, Format, Args) ->
+    Since = case State of
+                #{dialback_sidecar := #{since := T}} -> now_ms() - T;
+                _ -> 0
+            end,
+    ?INFO_MSG("dialback sidecar: ~ts ~ts -> ~ts: " ++ Format ++ " (~B ms)",
+              [Job, Sender, Target] ++ Args ++ [Since]).
+
+unmark(State) ->
+    maps:remove(dialback_sidecar, State).
+
+%% The peer holds a key that nobody will vouch for: connect again, with all that is queued.
+start_over(State) ->
+    case State of
+        #{socket_monitor := Monitor} -> erlang:demonitor(Monitor, [flush]);
+        _ -> ok
+    end,
+    State1 = xmpp_stream_out:close(State#{on_route => queue}),
+    ejabberd_s2s_out:connect(self()),
+    xmpp_stream_out:set_timeout(State1, ejabberd_option:negotiation_timeout()).
+
+now_ms() ->
+    erlang:monotonic_time(millisecond).
