@@ -56,9 +56,10 @@ end
 
 local OUTAGE_LOG_SECONDS = 60;
 local outage_logged_at = 0;
+local is_ending = false;
 
 function link.on_outage(problem)
-	if native.is_unloading or timer_now() - outage_logged_at < OUTAGE_LOG_SECONDS then return; end
+	if is_ending or timer_now() - outage_logged_at < OUTAGE_LOG_SECONDS then return; end
 	outage_logged_at = timer_now();
 	module:log("warn", "no answer from a sidecar (%s): %s. Is dialback-sidecar running, with a [[link]] for %s?",
 		problem, native.is_fallback and "the server's own dialback decides"
@@ -213,6 +214,7 @@ local function release(name)
 end
 
 local function on_host_deactivating(event)
+	if event.host == module.host then return; end -- module.unload comes next
 	local component = event.host_session.modules.component;
 	if link.is_sidecar(event.host) and component then
 		link.on_disconnected(event.host, component.session);
@@ -240,6 +242,7 @@ end
 
 -- Requests in flight end now: as an outage when reloading, else in the server's own dialback.
 function module.unload()
+	is_ending = true;
 	native.is_unloading = not module.reloading;
 	link.fail(module.reloading and "mod_dialback_sidecar is being reloaded" or "mod_dialback_sidecar is unloaded");
 	front.stop();
