@@ -19,13 +19,15 @@ _SEPARATOR = " "  # between namespace and local name; no local name holds one
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one stream header or first-level element may cost.
+    """What a peer may cost us. All but `stream_bytes` are for one header or first-level element.
 
     `element_bytes` counts from the end of the element before it; `depth` counts the first-level
-    element as 1; `elements` counts the first-level element and everything in it.
+    element as 1; `elements` counts the first-level element and everything in it. An element
+    that comes byte by byte costs the square of its size: hence no more than any peer needs.
     """
 
-    element_bytes: int = 65_536
+    stream_bytes: int = 131_072
+    element_bytes: int = 16_384
     depth: int = 16
     attributes: int = 32
     elements: int = 512
@@ -90,13 +92,7 @@ class XmlStream:
         valid, text_error = self._check_utf8(data)
         position = 0
         while position < len(valid):
-            room = self._boundary + self._limits.element_bytes - self._fed
-            if room <= 0:
-                raise StreamViolation(
-                    "policy-violation",
-                    f"expected at most {self._limits.element_bytes} bytes per element",
-                )
-            piece = valid[position : position + room]
+            piece = valid[position : position + self._room()]
             position += len(piece)
             self._fed += len(piece)
             self._parse(piece)
@@ -107,6 +103,16 @@ class XmlStream:
         """Take what has been parsed so far, in order."""
         parts, self._parts = self._parts, []
         return iter(parts)
+
+    def _room(self) -> int:
+        """How many bytes expat may get before the limits have to be looked at again."""
+        element = self._boundary + self._limits.element_bytes - self._fed
+        if element <= 0:
+            _exceeded("bytes per element", self._limits.element_bytes)
+        stream = self._limits.stream_bytes - self._fed
+        if stream <= 0:
+            _exceeded("bytes per stream", self._limits.stream_bytes)
+        return min(element, stream)
 
     def _check_utf8(self, data: bytes) -> tuple[bytes, UnicodeDecodeError | None]:
         pending = len(self._utf8.getstate()[0])
@@ -138,7 +144,7 @@ class XmlStream:
 
     def on_start(self, tag: str, attributes: dict[str, str]) -> None:
         if len(attributes) > self._limits.attributes:
-            _exceeded("attributes", self._limits.attributes)
+            _exceeded("attributes per element", self._limits.attributes)
         namespace, _, name = tag.rpartition(_SEPARATOR)
         if not self._started:
             self._started = True
@@ -148,9 +154,9 @@ class XmlStream:
         element = Element(namespace, name, attributes)
         self._count += 1
         if self._count > self._limits.elements:
-            _exceeded("elements", self._limits.elements)
+            _exceeded("elements in one", self._limits.elements)
         if len(self._open) == self._limits.depth:
-            _exceeded("levels", self._limits.depth)
+            _exceeded("levels of elements", self._limits.depth)
         if self._open:
             self._open[-1].children.append(element)
         self._open.append(element)
@@ -203,4 +209,4 @@ def _refuse_instruction(*_: str) -> NoReturn:
 
 
 def _exceeded(what: str, limit: int) -> NoReturn:
-    raise StreamViolation("policy-violation", f"expected at most {limit} {what} per element")
+    raise StreamViolation("policy-violation", f"expected at most {limit} {what}")

@@ -58,7 +58,7 @@ class Attempt:
                 self.tls_offered = True
 
     def _judge_end(self, event: StreamClosed) -> Failure:
-        detail = f"{event.condition} {shorten(event.text)}" if event.condition else ""
+        detail = f"{shorten(event.condition)} {shorten(event.text)}" if event.condition else ""
         if event.cause is Cause.PEER_ERROR and event.condition in _HOST_UNKNOWN:
             return Failure(Reason.HOST_UNKNOWN, detail)
         if event.cause in _CAUSES:

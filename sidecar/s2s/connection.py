@@ -70,6 +70,8 @@ class VerifyConnection(asyncio.Protocol):
                 self._stream.tls_established()
         if data:
             self._stream.receive_data(data)
+        if self._tls is not None and self._tls.ended:
+            self._stream.receive_eof()
         self._flush()
 
     def eof_received(self) -> None:

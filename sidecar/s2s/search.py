@@ -98,6 +98,10 @@ class Search:
             return await self._answer(attempt, patient=targets_left == 1)
         finally:
             connection.close()
+            if attempt.dropped:
+                log.warning(
+                    "! %s: dropped %d answers nobody asked for", self._check.pair, attempt.dropped
+                )
             self._tls_required |= attempt.tls_offered
 
     def _connection(self, target: Target, attempt: Attempt) -> VerifyConnection:

@@ -34,6 +34,7 @@ class TlsLayer:
             self._incoming, self._outgoing, server_hostname=domain.a_label
         )
         self.established = False
+        self.ended = False  # the peer said that nothing follows
         self._shake_hands()
 
     def receive(self, data: bytes) -> bytes:
@@ -47,7 +48,10 @@ class TlsLayer:
         try:
             while chunk := self._session.read(_CHUNK_BYTES):
                 plain += chunk
-        except (ssl.SSLWantReadError, ssl.SSLZeroReturnError):
+            self.ended = True
+        except ssl.SSLZeroReturnError:
+            self.ended = True
+        except ssl.SSLWantReadError:
             pass
         return bytes(plain)
 

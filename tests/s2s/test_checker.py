@@ -35,7 +35,9 @@ from sidecar.s2s.resolver import Resolver
 
 KEY = "b4835385f37fe2895af6c196b59097b16862406db80559900d96bf6fa7d23df3"
 CHECK = Check(
-    pair=DomainPair(sender=Domain.parse("capulet.example"), target=Domain.parse("montague.example")),
+    pair=DomainPair(
+        sender=Domain.parse("capulet.example"), target=Domain.parse("montague.example")
+    ),
     stream=StreamId.parse("D60000229F"),
     key=DialbackKey.parse(KEY),
 )

@@ -1,0 +1,317 @@
+"""The outgoing verification stream: every flow, cut in every way; every state and input."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from verify_flows import (
+    CAPULET,
+    FEATURES,
+    FEATURES_TLS,
+    FLOWS,
+    HEADER,
+    KEY,
+    MONTAGUE,
+    OPEN,
+    PAIR,
+    PROCEED,
+    STREAM,
+    answer,
+)
+
+from sidecar.jobs import Outcome
+from sidecar.names import Domain, DomainPair, StreamId
+from sidecar.protocol.events import (
+    AnswerDropped,
+    Cause,
+    Event,
+    StreamClosed,
+    StreamOpened,
+    TlsWanted,
+    VerifyAnswered,
+)
+from sidecar.protocol.verify_states import TRANSITIONS, Input, State
+from sidecar.protocol.verify_stream import VerifyStream
+
+REQUEST = (
+    b"<db:verify from='montague.example' to='capulet.example' id='D60000229F'>"
+    b"b4835385f37fe2895af6c196b59097b16862406db80559900d96bf6fa7d23df3</db:verify>"
+)
+OUR_HEADER = (
+    b"<?xml version='1.0'?><stream:stream xmlns='jabber:server' "
+    b"xmlns:stream='http://etherx.jabber.org/streams' xmlns:db='jabber:server:dialback' "
+    b"from='montague.example' to='capulet.example' version='1.0'>"
+)
+
+
+def new_stream(**options: bool) -> VerifyStream:
+    stream = VerifyStream(local=MONTAGUE, remote=CAPULET, **options)
+    stream.verify(PAIR, STREAM, KEY)
+    return stream
+
+
+def replay(flow_name: str, cuts: list[int]) -> tuple[list[Event], bytes]:
+    """Return all events and all bytes sent."""
+    flow = FLOWS[flow_name]
+    stream = new_stream(**flow.stream)
+    data = flow.says.encode()
+    events, sent = stream.events(), stream.data_to_send()
+    for start, end in itertools.pairwise([0, *cuts, len(data)]):
+        stream.receive_data(data[start:end])
+        events += stream.events()
+        sent += stream.data_to_send()
+    return events, sent
+
+
+def opened(**options: bool) -> VerifyStream:
+    stream = new_stream(**options)
+    stream.receive_data(OPEN.encode())
+    stream.events()
+    stream.data_to_send()
+    return stream
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_flow_gives_the_expected_events(name):
+    flow = FLOWS[name]
+    events, sent = replay(name, [])
+    answers = [event for event in events if isinstance(event, VerifyAnswered)]
+    assert tuple((event.outcome, event.condition) for event in answers) == flow.answers
+    assert all((event.pair, event.stream) == (PAIR, STREAM) for event in answers)
+    assert sum(isinstance(event, AnswerDropped) for event in events) == flow.dropped
+    assert any(isinstance(event, StreamOpened) for event in events) == flow.opened
+    assert (REQUEST in sent) == flow.opened
+    closed = [event for event in events if isinstance(event, StreamClosed)]
+    if flow.cause is None:
+        assert not closed
+    else:
+        assert closed == events[-1:]
+        assert (closed[0].cause, closed[0].condition) == (flow.cause, flow.condition)
+        assert closed[0].unanswered == (() if flow.answers else ((PAIR, STREAM),))
+        assert sent.endswith(b"</stream:stream>")
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_flow_comes_out_the_same_byte_by_byte(name):
+    assert replay(name, list(range(1, len(FLOWS[name].says.encode())))) == replay(name, [])
+
+
+@pytest.mark.parametrize("name", FLOWS)
+@settings(max_examples=15)
+@given(data=st.data())
+def test_flow_comes_out_the_same_in_any_pieces(name, data):
+    """Invariant: events and bytes sent depend on what the peer says, not on how it is cut."""
+    size = len(FLOWS[name].says.encode())
+    cuts = sorted(data.draw(st.sets(st.integers(0, size), max_size=10)))
+    assert replay(name, cuts) == replay(name, [])
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(
+        st.builds(
+            answer,
+            st.sampled_from(["valid", "invalid", "error", "", "Valid", None]),
+            sender=st.sampled_from(["capulet.example", "montague.example", "x.example", ""]),
+            target=st.sampled_from(["capulet.example", "montague.example", "x.example", ""]),
+            stream=st.sampled_from(["D60000229F", "d60000229f", "D60000229F ", "x", ""]),
+            name=st.sampled_from(["db:verify", "db:result", "verify"]),
+        ),
+        max_size=6,
+    )
+)
+def test_only_the_exact_answer_is_ever_an_answer(answers):
+    """Invariant: whatever a peer says, each request is answered at most once, and only by an
+    element that is exactly its answer."""
+    stream = opened()
+    stream.receive_data("".join(answers).encode())
+    found = [event for event in stream.events() if isinstance(event, VerifyAnswered)]
+    exact = [
+        kind for text in answers for kind in ("valid", "invalid", "error") if text == answer(kind)
+    ]
+    assert [event.outcome.value for event in found] == exact[:1]
+
+
+# every (state, input)
+
+PEER_INPUTS: dict[Input, str] = {
+    Input.STARTTLS: FEATURES_TLS,
+    Input.FEATURES: FEATURES,
+    Input.PROCEED: PROCEED,
+    Input.TLS_FAILURE: "<failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>",
+    Input.ANSWER: answer(),
+    Input.ELEMENT: "<iq/>",
+    Input.STREAM_ERROR: "<stream:error/>",
+    Input.STREAM_END: "</stream:stream>",
+}
+HOW_TO_GET_TO = {
+    State.FEATURES_AWAITED: HEADER,
+    State.PROCEED_AWAITED: HEADER + FEATURES_TLS,
+    State.HANDSHAKE: HEADER + FEATURES_TLS + PROCEED,
+    State.OPEN: OPEN,
+    State.CLOSED: HEADER + "</stream:stream>",
+}
+
+
+def in_state(state: State) -> VerifyStream:
+    stream = new_stream()
+    stream.receive_data(HOW_TO_GET_TO.get(state, "").encode())
+    assert stream.state is state
+    stream.events()
+    return stream
+
+
+@pytest.mark.parametrize("received", PEER_INPUTS, ids=lambda received: received.name)
+@pytest.mark.parametrize("state", HOW_TO_GET_TO, ids=lambda state: state.name)
+def test_what_the_peer_sends_moves_the_stream_as_the_table_says(state, received):
+    stream = in_state(state)
+    stream.receive_data(PEER_INPUTS[received].encode())
+    events = stream.events()
+    if state is State.CLOSED:
+        assert events == []
+        assert stream.state is State.CLOSED
+    elif (state, received) in TRANSITIONS:
+        assert stream.state is TRANSITIONS[state, received]
+        violations = [e for e in events if getattr(e, "cause", None) is Cause.VIOLATION]
+        assert violations == []
+    else:
+        assert stream.state is State.CLOSED
+        assert events[-1].cause is Cause.VIOLATION
+        assert stream.data_to_send().endswith(b"</stream:error></stream:stream>")
+
+
+LOCAL_INPUTS = {
+    Input.EOF: VerifyStream.receive_eof,
+    Input.SECURED: VerifyStream.tls_established,
+    Input.CLOSE: VerifyStream.close,
+}
+
+
+@pytest.mark.parametrize("received", LOCAL_INPUTS, ids=lambda received: received.name)
+@pytest.mark.parametrize("state", State, ids=lambda state: state.name)
+def test_what_we_do_moves_the_stream_as_the_table_says(state, received):
+    stream = in_state(state)
+    if (state, received) in TRANSITIONS:
+        LOCAL_INPUTS[received](stream)
+        assert stream.state is TRANSITIONS[state, received]
+    else:
+        with pytest.raises(ValueError, match=received.name):
+            LOCAL_INPUTS[received](stream)
+        assert stream.state is state
+
+
+def test_every_input_is_tried_in_the_tests_above_or_is_a_header_or_features():
+    headers = {Input.HEADER, Input.LEGACY_HEADER, Input.NO_TLS, Input.NO_DIALBACK}
+    assert {*PEER_INPUTS, *LOCAL_INPUTS, *headers} == set(Input)
+
+
+# what flows do not show
+
+
+def test_header_goes_out_first_and_the_request_only_when_the_stream_is_open():
+    stream = new_stream()
+    assert stream.data_to_send() == OUR_HEADER
+    stream.receive_data(HEADER.encode())
+    assert stream.data_to_send() == b""
+    stream.receive_data(FEATURES.encode())
+    assert stream.data_to_send() == REQUEST
+    assert stream.events() == [StreamOpened("peer1", encrypted=False, legacy=False)]
+
+
+def test_stream_begins_anew_after_starttls():
+    stream = new_stream()
+    stream.data_to_send()
+    stream.receive_data((HEADER + FEATURES_TLS).encode())
+    assert stream.data_to_send() == b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
+    assert stream.events() == []
+    stream.receive_data(PROCEED.encode())
+    assert stream.events() == [TlsWanted()]
+    assert stream.data_to_send() == b""
+    stream.tls_established()
+    assert stream.data_to_send() == OUR_HEADER
+    stream.receive_data(OPEN.replace("peer1", "peer2").encode())
+    assert stream.data_to_send() == REQUEST
+    assert stream.events() == [StreamOpened("peer2", encrypted=True, legacy=False)]
+
+
+def test_half_an_element_before_tls_is_forgotten_after_it():
+    """The classic injection: clear text that is only understood inside TLS."""
+    stream = new_stream()
+    stream.receive_data((HEADER + FEATURES_TLS + PROCEED + "<db:verify from='capu").encode())
+    assert stream.events() == [TlsWanted()]
+    stream.tls_established()
+    stream.receive_data(OPEN.encode() + answer("invalid").encode())
+    assert [event.outcome for event in stream.events() if isinstance(event, VerifyAnswered)] == [
+        Outcome.INVALID
+    ]
+
+
+def test_domain_pairs_share_a_stream_and_are_answered_in_any_order():
+    stream = opened()
+    other = DomainPair(sender=CAPULET, target=CAPULET)
+    stream.verify(other, STREAM, KEY)
+    stream.verify(PAIR, StreamId.parse("second"), KEY)
+    assert stream.data_to_send().count(b"<db:verify ") == 2
+    stream.receive_data(
+        (
+            answer("invalid", stream="second")
+            + answer("valid", target="capulet.example")
+            + answer("error")
+        ).encode()
+    )
+    assert [(e.pair, e.stream, e.outcome) for e in stream.events()] == [
+        (PAIR, "second", Outcome.INVALID),
+        (other, STREAM, Outcome.VALID),
+        (PAIR, STREAM, Outcome.ERROR),
+    ]
+
+
+def test_request_that_is_outstanding_cannot_be_asked_again():
+    stream = opened()
+    with pytest.raises(ValueError, match="outstanding"):
+        stream.verify(PAIR, STREAM, KEY)
+    stream.receive_data(answer().encode())
+    stream.verify(PAIR, STREAM, KEY)
+    assert stream.data_to_send() == REQUEST
+
+
+def test_stream_that_is_over_takes_no_request():
+    stream = opened()
+    stream.close()
+    with pytest.raises(ValueError, match="over"):
+        stream.verify(PAIR, STREAM, KEY)
+
+
+def test_lost_connection_fails_what_is_pending():
+    stream = opened()
+    stream.receive_eof()
+    assert stream.events() == [StreamClosed(Cause.PEER_CLOSED, unanswered=((PAIR, STREAM),))]
+    assert stream.data_to_send() == b""
+
+
+def test_markup_in_an_id_is_escaped_in_the_request():
+    stream = opened()
+    stream.verify(PAIR, StreamId.parse("a'><b&\"c"), KEY)
+    assert b" id='a&apos;&gt;&lt;b&amp;\"c'>" in stream.data_to_send()
+
+
+def test_international_domains_are_written_as_u_labels():
+    domain = Domain.parse("xn--bcher-kva.example")
+    stream = VerifyStream(local=MONTAGUE, remote=domain)
+    assert " to='bücher.example'".encode() in stream.data_to_send()
+
+
+def test_no_event_and_no_repr_shows_the_key():
+    stream = new_stream()
+    stream.receive_data((OPEN + answer(stream="other", inner=KEY.reveal())).encode())
+    assert KEY.reveal() not in repr(stream.events()) + repr(stream)
+
+
+def test_events_are_values():
+    event = StreamOpened("a", encrypted=False, legacy=False)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        event.id = "b"
