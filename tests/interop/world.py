@@ -1,0 +1,166 @@
+"""A host server with the sidecar, a small internet around it, and short words for both."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+from xml.etree.ElementTree import Element
+
+from host_servers import CAPULET, PASSWORD, VERONA, HostServer
+from raw_client import log_in
+from raw_peer import RawPeer
+from raw_stream import RawStream
+
+from sidecar.lab.network import Network
+from sidecar.lab.sidecar import Sidecar, SidecarSettings
+
+MESSAGE = "{jabber:client}message"
+_numbers = itertools.count(1)
+
+
+class World:
+    """`host` and `sidecar` run; `peer()` adds remote servers, `log_in()` local users.
+
+    What a `with world.visit() as visit` opened ends with it, the servers go on.
+    """
+
+    def __init__(self, host: HostServer, *, keyd_socket: str | None = None) -> None:
+        self.host = host
+        self.network = Network()
+        self.sidecars: dict[str, Sidecar] = {}
+
+    @property
+    def sidecar(self) -> Sidecar:
+        """The sidecar that the module asks first."""
+        return self.sidecars[self.host.settings.sidecars[0]]
+
+    async def __aenter__(self) -> Self:
+        await self.network.__aenter__()
+        try:
+            await self.host.start_into(self.network)
+            for jid in self.host.settings.sidecars:
+                settings = SidecarSettings([self.host.link(jid)])
+                self.sidecars[jid] = await self.network.sidecar(settings)
+        except BaseException:
+            await self.network.__aexit__(None, None, None)
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        await self.network.__aexit__(kind, error, tb)
+
+
+class Visit:
+    """One test's stay in a world: marks where the logs stood, and ends what it opened."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.host = world.host
+        self.sidecar = world.sidecar
+        self.host_mark = world.host.output.mark()
+        self.sidecar_mark = self.sidecar.output.mark()
+        self._stack = AsyncExitStack()
+
+    # who takes part
+
+    async def peer(self, name: str = "peer", *, tls: bool = True) -> RawPeer:
+        """A remote server with a domain of its own, new to the host server."""
+        return await self.peer_for(f"{name}-{next(_numbers)}.example", tls=tls)
+
+    async def peer_for(self, *domains: str, tls: bool = True, publish: bool = True) -> RawPeer:
+        """A remote server for these domains; with `publish=False` nobody finds it."""
+        network = self.world.network
+        peer = RawPeer(
+            *domains,
+            dns=network.dns,
+            directory=network.new_directory("peer"),
+            tls=tls,
+            publish=publish,
+        )
+        return await self._stack.enter_async_context(peer)
+
+    async def stream(
+        self,
+        peer: RawPeer,
+        *,
+        sender: str | None = None,
+        target: str = CAPULET,
+        tls: bool | None = None,
+    ) -> RawStream:
+        """A stream from `peer` to the host server, before any dialback."""
+        return await peer.connect(
+            self.host.address, self.host.s2s_port, target=target, sender=sender, tls=tls
+        )
+
+    async def log_in(self, user: str) -> RawStream:
+        """A local user's client; `juliet`, `nurse` or `escalus`."""
+        jid = f"{user}@{VERONA if user == 'escalus' else CAPULET}"
+        stream = await log_in(jid, PASSWORD, self.host.address, self.host.c2s_port)
+        self._stack.callback(stream.abort)
+        return stream
+
+    # what was decided
+
+    def decisions(self, job: str = "", sender: str = "", target: str = "") -> list[str]:
+        """The sidecar's log lines about the jobs it answered during this visit."""
+        pattern = (
+            rf"\b({job or 'issue|verify|check'}) {re.escape(sender) or '[^ ]+'}"
+            rf" -> {re.escape(target) or '[^ :]+'} "
+        )
+        return [line.text for line in self.sidecar.output.find(pattern, self.sidecar_mark)]
+
+    async def decided(self, job: str, *, sender: str, target: str, outcome: str) -> str:
+        """Return the sidecar's line about this job once it is there."""
+        pattern = rf"\b{job} {re.escape(sender)} -> {re.escape(target)} {outcome}"
+        line = await self.sidecar.output.wait_for(pattern, after=self.sidecar_mark)
+        return line.text
+
+    def stock_acts(self) -> list[str]:
+        """What the server's own dialback did during this visit."""
+        return self.host.stock_acts(self.host_mark)
+
+    async def delivered_to(self, juliet: RawStream) -> list[str]:
+        """The bodies of the messages that reached juliet until now.
+
+        A message of the nurse's is the fence: what was delivered came before it.
+        """
+        nurse = await self.log_in("nurse")
+        fence = f"fence {next(_numbers)}"
+        await nurse.send(
+            f"<message to='juliet@{CAPULET}' type='chat'><body>{fence}</body></message>"
+        )
+        await juliet.receive(MESSAGE, where=lambda element: body(element) == fence)
+        return [body(element) for element in juliet.elements if element.tag == MESSAGE]
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
+
+
+def body(element: Element) -> str:
+    """The text of a message."""
+    for child in element:
+        if child.tag.endswith("}body"):
+            return child.text or ""
+    return ""
+
+
+def message(*, to: str, text: str, sender: str | None = None) -> str:
+    """A chat message; clients leave `sender` to their server."""
+    from_ = "" if sender is None else f" from='{sender}'"
+    return f"<message{from_} to='{to}' type='chat'><body>{text}</body></message>"
