@@ -73,6 +73,11 @@ class KeyClient:
     def connected(self) -> bool:
         return self._channel is not None
 
+    @property
+    def under_way(self) -> int:
+        """How many requests wait for their reply."""
+        return 0 if self._channel is None else self._channel.under_way
+
     async def issue(
         self, pair: DomainPair, stream: StreamId, *, timeout_seconds: float
     ) -> DialbackKey:
@@ -165,6 +170,10 @@ class _Channel(asyncio.Protocol):
         finally:
             timer.cancel()
             self._under_way.pop(message_id, None)
+
+    @property
+    def under_way(self) -> int:
+        return len(self._under_way)
 
     def _send(self) -> None:
         waiting, self._waiting = self._waiting, []

@@ -1,0 +1,40 @@
+"""The table denies what it does not name."""
+
+import typing
+
+import pytest
+
+from sidecar.keyd.request_table import NEEDED, Capability, NotPermitted, admit
+from sidecar.keys.messages import EndKey, IssueKey, Request, VerifyKey
+
+TRIPLE = ("capulet.example", "montague.example", "S1")
+SAMPLES = {
+    IssueKey: IssueKey(*TRIPLE),
+    VerifyKey: VerifyKey(*TRIPLE, "k"),
+    EndKey: EndKey(*TRIPLE),
+}
+
+
+def test_every_request_there_is_has_its_entry_and_its_sample():
+    assert set(NEEDED) == set(typing.get_args(Request)) == set(SAMPLES)
+
+
+@pytest.mark.parametrize("kind", SAMPLES, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("capability", Capability)
+def test_request_needs_exactly_its_capability(kind, capability):
+    if NEEDED[kind] is capability:
+        admit(SAMPLES[kind], frozenset({capability}))
+    else:
+        with pytest.raises(NotPermitted):
+            admit(SAMPLES[kind], frozenset({capability}))
+
+
+@pytest.mark.parametrize("kind", SAMPLES, ids=lambda kind: kind.__name__)
+def test_nothing_granted_permits_nothing(kind):
+    with pytest.raises(NotPermitted):
+        admit(SAMPLES[kind], frozenset())
+
+
+def test_request_that_is_not_in_the_table_is_denied():
+    with pytest.raises(NotPermitted):
+        admit(object(), frozenset(Capability))
