@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
+from typing import Any
 
 from sidecar.component.faults import SILENT
 from sidecar.component.stream import ComponentStream
@@ -39,6 +40,7 @@ class KeepAlive:
         self._answer_seconds = answer_seconds
         self._clock = clock
         self._asked_id = ""
+        self._answered = asyncio.Event()
 
     def learn_hosted(self, domain: Domain) -> None:
         """An authenticated request came from `domain`."""
@@ -46,8 +48,9 @@ class KeepAlive:
 
     def learn_answer(self, iq_id: str | None) -> None:
         """An answer of any kind came for `iq_id`."""
-        if iq_id and iq_id == self._asked_id and self._hosted is None:
-            self._hosted = self._guess
+        if iq_id and iq_id == self._asked_id:
+            self._hosted = self._hosted or self._guess
+            self._answered.set()
 
     async def watch(self, stream: ComponentStream) -> None:
         """Return when `stream` is closed, after closing it when the server fell silent."""
@@ -61,12 +64,21 @@ class KeepAlive:
             else:
                 asked_at = self._clock()
                 stream.reply(self._ping(domain))
-                await _closed_within(stream, self._answer_seconds)
+                await self._answered_within(stream, self._answer_seconds)
                 if stream.heard_at_seconds < asked_at and domain == self._hosted:
                     stream.drop(SILENT)
                     await stream.closed
 
+    async def _answered_within(self, stream: ComponentStream, seconds: float) -> None:
+        answered = asyncio.ensure_future(self._answered.wait())
+        first: list[asyncio.Future[Any]] = [answered, stream.closed]
+        try:
+            await asyncio.wait(first, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            answered.cancel()
+
     def _ping(self, domain: Domain) -> str:
+        self._answered.clear()
         self._asked_id = f"alive-{secrets.token_hex(8)}"
         return (
             f"<iq type='get' id='{self._asked_id}' from='{self._jid}' to='{domain}'>"

@@ -14,7 +14,7 @@ QUICK = Timing(
     handshake_seconds=5,
     first_retry_seconds=0.01,
     retry_cap_seconds=0.05,
-    close_seconds=2,
+    close_seconds=0.5,
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -59,13 +60,10 @@ def request(payload: str, *, kind: str = "get", secret: bytes = SECRET, **iq: st
         "from": iq.get("from_", "capulet.example"),
         "to": iq.get("to", JID),
     }
-    body = fromstring(payload.replace(">", f" xmlns='{NS}'>", 1) if NS not in payload else payload)
-    mac = LinkKey(secret).mac(canonical_request(Element("iq", attributes), body))
+    mac = LinkKey(secret).mac(canonical_request(Element("iq", attributes), fromstring(payload)))
     written = " ".join(f"{name}='{value}'" for name, value in attributes.items())
-    end = (
-        payload.index("/>") if payload.index(">") == payload.find("/>") + 1 else payload.index(">")
-    )
-    return f"<iq {written}>{payload[:end]} xmlns='{NS}' mac='{mac}'{payload[end:]}</iq>"
+    name, rest = re.split(r"(?<=\w)(?=[\s/>])", payload, maxsplit=1)
+    return f"<iq {written}>{name} xmlns='{NS}' mac='{mac}'{rest}</iq>"
 
 
 VERIFY = (
