@@ -193,10 +193,10 @@ class Ejabberd:
         answer = await self.evaluate(
             _CTL.replace("%ARGS%", listed), timeout_seconds=timeout_seconds
         )
-        parsed = re.match(r'\{(.*),<<"([A-Za-z0-9+/=]*)">>\}\Z', answer, re.DOTALL)
+        parsed = re.match(r'\{(.*),<<(?:"([A-Za-z0-9+/=]*)")?>>\}\Z', answer, re.DOTALL)
         if parsed is None:
             raise LabError(f"ejabberdctl {' '.join(arguments)}: {answer}")
-        text = base64.b64decode(parsed[2]).decode()
+        text = base64.b64decode(parsed[2] or "").decode()
         if parsed[1] != "0":
             raise LabError(f"ejabberdctl {' '.join(arguments)} ended with {parsed[1]}: {text}")
         return text
