@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from ejabberd_host import EjabberdHost
 from host_servers import HostServer, HostSettings
 from prosody_host import ProsodyHost
 from raw_stream import keys_on_the_wire
@@ -16,7 +17,10 @@ from world import Visit, World
 
 from sidecar.lab.faults import Missing
 
-KINDS: dict[str, Callable[[HostSettings], HostServer]] = {"prosody": ProsodyHost}
+KINDS: dict[str, Callable[[HostSettings], HostServer]] = {
+    "prosody": ProsodyHost,
+    "ejabberd": EjabberdHost,
+}
 _HERE = Path(__file__).parent
 
 

@@ -10,8 +10,8 @@
 -export([start/2, stop/1, reload/3, depends/2, mod_opt_type/1, mod_options/1, mod_doc/0]).
 %% Hooks
 -export([filter_packet/1, allow_host/3, route_unregistered/1, config_reloaded/0]).
-%% Options, for the other modules
--export([key_timeout/1, check_timeout/1, fallback/1, is_component/1]).
+%% For the other modules
+-export([option/2, components_of/1, is_component/1, log_handshake/4]).
 
 -include("logger.hrl").
 -include("xmpp.hrl").
@@ -29,7 +29,7 @@ start(Host, Opts) ->
         true -> ok;
         false -> load_others()
     end,
-    components(fun(Components) -> Components#{Host => maps:get(component, Opts)} end),
+    components(fun(Components) -> Components#{Host => components_of(Opts)} end),
     case ?LINK:start(Host, Opts) of
         {ok, _Pid} = Started ->
             hooks(add, answering(Host) ++ global() ++ asking(Host)),
@@ -51,23 +51,27 @@ stop(Host) ->
     end.
 
 reload(Host, NewOpts, _OldOpts) ->
-    components(fun(Components) -> Components#{Host => maps:get(component, NewOpts)} end),
+    components(fun(Components) -> Components#{Host => components_of(NewOpts)} end),
     ?LINK:reload(Host, NewOpts).
 
 depends(_Host, _Opts) ->
     [{mod_s2s_dialback, hard}].
 
-mod_opt_type(component) -> econf:domain();
+mod_opt_type(component) -> econf:list_or_single(econf:domain(), [unique]);
 mod_opt_type(secret) -> econf:binary();
+mod_opt_type(timeout) -> econf:timeout(second);
 mod_opt_type(check_timeout) -> econf:timeout(second);
-mod_opt_type(key_timeout) -> econf:timeout(second);
+mod_opt_type(check_limit) -> econf:pos_int();
+mod_opt_type(verify_limit) -> econf:pos_int();
 mod_opt_type(fallback) -> econf:enum([none, native]).
 
 mod_options(_Host) ->
     [component,
      {secret, undefined},
-     {check_timeout, timer:seconds(14)},
-     {key_timeout, timer:seconds(5)},
+     {timeout, timer:seconds(5)},
+     {check_timeout, timer:seconds(15)},
+     {check_limit, 16},
+     {verify_limit, 256},
      {fallback, none}].
 
 mod_doc() ->
@@ -143,18 +147,33 @@ config_reloaded() ->
 
 %%% Options
 
-key_timeout(Host) -> gen_mod:get_module_opt(Host, ?MODULE, key_timeout).
+option(Host, Name) -> gen_mod:get_module_opt(Host, ?MODULE, Name).
 
-check_timeout(Host) -> gen_mod:get_module_opt(Host, ?MODULE, check_timeout).
-
-fallback(Host) -> gen_mod:get_module_opt(Host, ?MODULE, fallback).
+components_of(Opts) ->
+    case maps:get(component, Opts) of
+        List when is_list(List) -> List;
+        Component -> [Component]
+    end.
 
 %% Whether a domain is the address of a sidecar of any host.
 is_component(Domain) ->
-    lists:member(Domain, maps:values(persistent_term:get(?COMPONENTS, #{}))).
+    lists:any(fun(Components) -> lists:member(Domain, Components) end,
+              maps:values(persistent_term:get(?COMPONENTS, #{}))).
 
 components(Change) ->
     persistent_term:put(?COMPONENTS, Change(persistent_term:get(?COMPONENTS, #{}))).
+
+%%% Log
+
+%% The one line an operator looks for.
+log_handshake(Role, #{sender := Sender, target := Target, since := Since}, Outcome, Reason) ->
+    Detail = case iolist_to_binary(Reason) of
+                 <<>> -> "";
+                 Text -> [" (", Text, ")"]
+             end,
+    ?INFO_MSG("dialback as ~ts server, ~ts -> ~ts: ~ts~ts, ~B ms",
+              [Role, Sender, Target, Outcome, Detail,
+               erlang:monotonic_time(millisecond) - Since]).
 
 %%% Code
 

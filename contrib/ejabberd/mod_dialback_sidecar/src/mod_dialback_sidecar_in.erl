@@ -1,7 +1,8 @@
 %%% Incoming streams: where we are the Receiving Server (XEP-0220 section 2.2.1) and the
 %%% Authoritative Server (section 2.2.2). What is being asked about is in the stream's state
 %%% under `dialback_sidecar', a map from the reference of the question to what it is about,
-%%% without any key.
+%%% without any key. `dialback_received' there is the last element's `from' and `to', before
+%%% the codec prepared them: they are echoed as they came.
 -module(mod_dialback_sidecar_in).
 
 -export([packet/2, recv/3, auth_result/3, info/2, hand_back/4]).
@@ -12,8 +13,6 @@
 -define(LINK, mod_dialback_sidecar_link).
 -define(WIRE, mod_dialback_sidecar_wire).
 -define(NS_ERRORS, <<"urn:ietf:params:xml:ns:xmpp-stanzas">>).
--define(MAX_CHECKS, 8).             % a check opens connections to wherever the peer says
--define(MAX_VERIFIES, 128).
 -define(MARGIN_MS, 300).            % to answer before the negotiation times out
 
 %%% Hooks
@@ -41,6 +40,10 @@ recv(State, #xmlel{name = <<"db:", Rest/binary>>} = El, {error, _Why})
         _ ->
             {stop, ejabberd_s2s_in:send(State, malformed(El))}
     end;
+recv(State, #xmlel{name = <<"db:", _/binary>>} = El, Pkt) when is_record(Pkt, db_result);
+                                                                is_record(Pkt, db_verify) ->
+    Attr = fun(Name) -> fxml:get_tag_attr_s(Name, El) end,
+    State#{dialback_received => {Attr(<<"from">>), Attr(<<"to">>)}};
 recv(State, _El, _Pkt) ->
     State.
 
@@ -87,41 +90,41 @@ hand_back(Question, _Job, State) ->
 
 %%% Section 2.2.1: does the peer speak for its sender domain?
 
-check(State, #db_result{from = Sender, to = Target, key = Key0}) ->
-    Question = #{job => check, sender => Sender, target => Target,
-                 stream => maps:get(stream_id, State), since => now_ms()},
-    case {?WIRE:trimmed_key(Key0), local(Target)} of
+check(State, #db_result{from = Sender, to = Target} = Pkt) ->
+    Question = question(check, Sender, Target, maps:get(stream_id, State), State),
+    case {readable(Pkt), local(Target)} of
         {_, native} ->
             State;
-        {_, _} when Sender == <<>>; Target == <<>> ->
-            refuse(<<"bad-request">>, "an empty domain", Question, State);
-        {_, unknown} ->
-            refuse(<<"item-not-found">>, "not our domain", Question, State);
+        {{ok, Key}, {host, Host}} ->
+            check(State, Host, Question, Key);
+        {{ok, _}, unknown} ->
+            refuse(<<"item-not-found">>, "no such domain here", Question, State);
         {error, _} ->
-            refuse(<<"bad-request">>, "a malformed key", Question, State);
-        {{ok, Key}, Host} ->
-            check(State, Host, Question, Key)
+            refuse(<<"bad-request">>, "malformed", Question, State)
     end.
 
 check(State, Host, #{sender := Sender} = Question, Key) ->
     Pending = [Q || #{job := check} = Q <- maps:values(asked(State))],
     case ejabberd_router:is_my_route(Sender) of
         true ->
-            refuse(<<"forbidden">>, "the sender domain is ours", Question, State);
+            refuse(<<"not-acceptable">>, "a domain hosted here", Question, State);
         false ->
+            %% A check opens connections to wherever the peer says, so there is a limit.
+            TooMany = length(Pending) >= mod_dialback_sidecar:option(Host, check_limit),
             case {ejabberd_s2s:allow_host(Host, Sender), already(Question, Pending)} of
                 {false, _} ->
-                    refuse(<<"forbidden">>, "denied by s2s_access", Question, State);
+                    refuse(<<"forbidden">>, "s2s_access", Question, State);
                 {true, true} ->
-                    %% One answer is on its way.
+                    %% Answered with the first one.
                     {stop, State};
-                {true, false} when length(Pending) >= ?MAX_CHECKS ->
-                    refuse(<<"resource-constraint">>, "too many checks at once", Question, State);
+                {true, false} when TooMany ->
+                    refuse(<<"resource-constraint">>, "too many pending on this stream",
+                           Question, State);
                 {true, false} ->
                     Facts = maps:merge(mod_dialback_sidecar_peer:facts(State),
                                        mod_dialback_sidecar_peer:chain(State)),
                     ask(Host, Question, Facts#{key => Key},
-                        mod_dialback_sidecar:check_timeout(Host), State)
+                        mod_dialback_sidecar:option(Host, check_timeout), State)
             end
     end.
 
@@ -130,25 +133,43 @@ already(#{sender := Sender, target := Target}, Pending) ->
 
 %%% Section 2.2.2 step 2: is a key ours?
 
-verify(State, #db_verify{from = Target, to = Sender, id = Stream, key = Key0}) ->
-    Question = #{job => verify, sender => Sender, target => Target, stream => Stream,
-                 since => now_ms()},
+verify(State, #db_verify{from = Target, to = Sender, id = Stream} = Pkt) ->
+    Question = question(verify, Sender, Target, Stream, State),
     Pending = length([1 || #{job := verify} <- maps:values(asked(State))]),
-    case {?WIRE:trimmed_key(Key0), ?WIRE:visible(Stream), local(Sender)} of
-        {_, _, native} ->
+    case {readable(Pkt), local(Sender)} of
+        {_, native} ->
             State;
-        {_, _, _} when Sender == <<>>; Target == <<>> ->
-            refuse(<<"bad-request">>, "an empty domain", Question, State);
-        {_, _, unknown} ->
-            refuse(<<"item-not-found">>, "not our domain", Question, State);
-        {{ok, Key}, true, Host} when Pending < ?MAX_VERIFIES ->
-            Facts = mod_dialback_sidecar_peer:facts(State),
-            ask(Host, Question, maps:remove(certificates, Facts#{key => Key}),
-                mod_dialback_sidecar:key_timeout(Host), State);
-        {{ok, _}, true, _} ->
-            refuse(<<"resource-constraint">>, "too many questions at once", Question, State);
-        _ ->
-            refuse(<<"bad-request">>, "a malformed key or stream ID", Question, State)
+        {{ok, Key}, {host, Host}} ->
+            case Pending >= mod_dialback_sidecar:option(Host, verify_limit) of
+                true ->
+                    refuse(<<"resource-constraint">>, "too many pending on this stream",
+                           Question, State);
+                false ->
+                    Facts = maps:remove(certificates, mod_dialback_sidecar_peer:facts(State)),
+                    ask(Host, Question, Facts#{key => Key},
+                        mod_dialback_sidecar:option(Host, timeout), State)
+            end;
+        {{ok, _}, unknown} ->
+            refuse(<<"item-not-found">>, "no such domain here", Question, State);
+        {error, _} ->
+            refuse(<<"bad-request">>, "malformed", Question, State)
+    end.
+
+%% The key of a request that is well-formed in all its parts.
+readable(#db_result{from = From, to = To, key = Key, sub_els = []}) ->
+    readable(From, To, Key);
+readable(#db_verify{from = From, to = To, id = Id, key = Key, sub_els = []}) ->
+    case ?WIRE:visible(Id) of
+        true -> readable(From, To, Key);
+        false -> error
+    end;
+readable(_) ->
+    error.
+
+readable(From, To, Key) ->
+    case ?WIRE:domain(From) andalso ?WIRE:domain(To) of
+        true -> ?WIRE:trimmed_key(Key);
+        false -> error
     end.
 
 %%% Asking and answering
@@ -170,25 +191,27 @@ answered(#{job := check, stream := Stream}, _Answer, #{stream_id := Other} = Sta
     %% The stream was restarted; whoever restarted it has to ask again.
     State;
 answered(#{host := Host} = Question, {native, Why, Key}, State) ->
-    log(Question, "falling back to native dialback: ~ts", [Why]),
+    ?INFO_MSG("~ts: the server's own dialback goes on with ~ts -> ~ts",
+              [Why, maps:get(sender, Question), maps:get(target, Question)]),
     ?LINK:fell_back(Host),
     native_check(Question, Key, State);
 answered(Question, {outage, Why}, State) ->
-    log(Question, "error, ~ts", [Why]),
+    log(Question, error, Why),
+    report(error, Question),
     reply_error(<<"internal-server-error">>, Question, State);
 answered(Question, {verdict, error, Condition, Reason}, State) ->
-    log(Question, "error, ~ts (~ts)", [Condition, Reason]),
+    log(Question, error, first([Reason, Condition])),
     report(error, Question),
     reply_error(Condition, Question, State);
 answered(#{job := verify} = Question, {verdict, Type, Detail}, State) ->
-    log(Question, "~ts~ts", [Type, detail(Detail)]),
+    log(Question, Type, Detail),
     reply(Type, [], Question, State);
 answered(#{job := check} = Question, {verdict, valid, Evidence}, State) ->
-    log(Question, "valid~ts", [detail(Evidence)]),
+    log(Question, valid, Evidence),
     report(valid, Question),
     accept(Question, State);
 answered(#{job := check} = Question, {verdict, invalid, Reason}, State) ->
-    log(Question, "invalid~ts", [detail(Reason)]),
+    log(Question, invalid, Reason),
     report(invalid, Question),
     reject(Question, State).
 
@@ -200,28 +223,35 @@ accept(#{sender := Sender} = Question, State) ->
 
 %% An invalid key ends the stream, unless other pairs are verified on it: then it is a
 %% dialback error, which by section 2.2.1 may be sent instead.
-reject(#{sender := Sender} = Question, #{auth_domains := Verified} = State) ->
-    State1 = case sets:size(Verified) of
-                 0 ->
-                     ejabberd_s2s_in:stop_async(self()),
-                     reply(invalid, [], Question, State);
-                 _ ->
-                     reply_error(<<"forbidden">>, Question, State)
+reject(#{sender := Sender} = Question, #{auth_domains := Verified, lang := Lang} = State) ->
+    Failed = fun(S) ->
+                     ejabberd_s2s_in:handle_auth_failure(
+                       Sender, <<"dialback">>, <<"invalid dialback key">>, S)
              end,
-    ejabberd_s2s_in:handle_auth_failure(Sender, <<"dialback">>, <<"invalid dialback key">>, State1).
+    case sets:size(Verified) of
+        0 ->
+            Error = xmpp:serr_not_authorized(<<"the dialback key is invalid">>, Lang),
+            ejabberd_s2s_in:send(Failed(reply(invalid, [], Question, State)), Error);
+        _ ->
+            Failed(reply_error(<<"forbidden">>, Question, State))
+    end.
 
 refuse(Condition, Why, Question, State) ->
-    log(Question, "refused, " ++ Why, []),
+    log(Question, error, Why),
     {stop, reply_error(Condition, Question, State)}.
 
 reply_error(Condition, Question, State) ->
     reply(error, [error_element(Condition)], Question, State).
 
-reply(Type, Els, #{job := check, sender := Sender, target := Target}, State) ->
-    ejabberd_s2s_in:send(State, #db_result{from = Target, to = Sender, type = Type, sub_els = Els});
-reply(Type, Els, #{job := verify, sender := Sender, target := Target, stream := Stream}, State) ->
-    ejabberd_s2s_in:send(State, #db_verify{from = Sender, to = Target, id = Stream, type = Type,
-                                           sub_els = Els}).
+%% `from' and `to' turn round, and are what the peer wrote, byte by byte.
+reply(Type, Els, #{job := Job, received := {From, To}} = Question, State) ->
+    {Name, Id} = case Job of
+                     check -> {<<"db:result">>, []};
+                     verify -> {<<"db:verify">>, [{<<"id">>, maps:get(stream, Question)}]}
+                 end,
+    Attrs = [{<<"from">>, To}, {<<"to">>, From} | Id],
+    ejabberd_s2s_in:send(State, #xmlel{name = Name, children = Els,
+                                       attrs = Attrs ++ [{<<"type">>, atom_to_binary(Type, latin1)}]}).
 
 native_check(#{sender := Sender, target := Target}, Key, State) ->
     {stop, State1} = mod_s2s_dialback:s2s_in_packet(
@@ -242,9 +272,11 @@ error_element(Condition) ->
     Type = case Condition of
                <<"bad-request">> -> <<"modify">>;
                <<"forbidden">> -> <<"auth">>;
+               <<"internal-server-error">> -> <<"wait">>;
                <<"not-acceptable">> -> <<"modify">>;
                <<"not-authorized">> -> <<"auth">>;
                <<"policy-violation">> -> <<"modify">>;
+               <<"remote-connection-failed">> -> <<"wait">>;
                <<"remote-server-timeout">> -> <<"wait">>;
                <<"resource-constraint">> -> <<"wait">>;
                _ -> <<"cancel">>
@@ -257,12 +289,12 @@ error_element(Condition) ->
 %% The host that a domain belongs to, when its dialback is ours. A sidecar's own address is
 %% nobody's business.
 local(Domain) ->
-    case Domain /= <<>> andalso ejabberd_router:is_my_route(Domain)
+    case ejabberd_router:is_my_route(Domain)
         andalso not mod_dialback_sidecar:is_component(Domain) of
         true ->
             Host = ejabberd_router:host_of_route(Domain),
             case gen_mod:is_loaded(Host, mod_dialback_sidecar) of
-                true -> Host;
+                true -> {host, Host};
                 false -> native
             end;
         false ->
@@ -284,12 +316,19 @@ report(Type, #{job := check, host := Host} = Question) ->
 report(_Type, _Question) ->
     ok.
 
-log(#{job := Job, sender := Sender, target := Target, since := Since}, Format, Args) ->
-    ?INFO_MSG("dialback sidecar: ~ts ~ts -> ~ts: " ++ Format ++ " (~B ms)",
-              [Job, Sender, Target] ++ Args ++ [now_ms() - Since]).
+question(Job, Sender, Target, Stream, State) ->
+    #{job => Job, sender => Sender, target => Target, stream => Stream, since => now_ms(),
+      received => maps:get(dialback_received, State)}.
 
-detail(<<>>) -> "";
-detail(Text) -> [", ", Text].
+log(#{job := Job} = Question, Outcome, Reason) ->
+    Role = case Job of
+               check -> receiving;
+               verify -> authoritative
+           end,
+    mod_dialback_sidecar:log_handshake(Role, Question, Outcome, Reason).
+
+first([<<>>, Second]) -> Second;
+first([First, _]) -> First.
 
 from(#db_result{from = From}) -> From;
 from(#db_verify{from = From}) -> From.
@@ -308,13 +347,15 @@ guard(Fun, State, Pkt) ->
                     end,
             ?ERROR_MSG("dialback sidecar: ~ts of ~ts -> ~ts failed: ~ts ~ts in ~p",
                        [element(1, Pkt), from(Pkt), to(Pkt), Class, reason_name(Reason), Where]),
-            Question = case Pkt of
-                           #db_result{from = S, to = T} ->
-                               #{job => check, sender => S, target => T};
-                           #db_verify{from = T, to = S, id = Id} ->
-                               #{job => verify, sender => S, target => T, stream => Id}
-                       end,
-            {stop, reply_error(<<"internal-server-error">>, Question, State)}
+            Name = case Pkt of
+                       #db_result{} -> <<"db:result">>;
+                       #db_verify{} -> <<"db:verify">>
+                   end,
+            El = malformed(#xmlel{name = Name, attrs = [{<<"from">>, from(Pkt)}, {<<"to">>, to(Pkt)}
+                                                        | [{<<"id">>, Pkt#db_verify.id}
+                                                           || is_record(Pkt, db_verify)]]}),
+            Error = error_element(<<"internal-server-error">>),
+            {stop, ejabberd_s2s_in:send(State, El#xmlel{children = [Error]})}
     end.
 
 reason_name(Reason) when is_atom(Reason) -> atom_to_list(Reason);

@@ -29,16 +29,18 @@
               ids = [] :: [binary()]}).          % of the requests made for it
 
 -record(state, {host :: binary(),
-                component :: binary(),
-                link_key :: binary() | undefined,
-                secrets :: ets:tid(),             % {Ref, #ask{}} | {Id, Ref, Mac}: holds keys,
-                                                  % and a crash report does not show a table
+                components = [] :: [binary()],    % in the order in which they are asked
+                secrets :: ets:tid(),             % see below: holds keys, and a crash report
+                                                  % does not show a table
                 memory :: atom(),                 % {{Sender, Target, Stream}, Expiry}: read by streams
                 asked = #{} :: #{reference() => reference()},   % monitor -> ask
                 issued = #{} :: #{reference() => {pid(), map()}},  % monitor -> key in a peer's hands
                 outcomes = [] :: [map()],
                 flush :: reference() | undefined,
                 native_until :: integer()}).
+
+%% In the table `secrets': {Ref, #ask{}}, {Id, Ref, Component, Mac} for each request that is
+%% out, and {Component, LinkKey}.
 
 %%% For the streams
 
@@ -133,16 +135,15 @@ init([Host, Opts]) ->
                       true -> now_ms() + ?GRACE_MS;
                       false -> now_ms()
                   end,
-    State = #state{host = Host, component = maps:get(component, Opts),
-                   secrets = ets:new(?MODULE, [private]), memory = Memory,
+    State = #state{host = Host, secrets = ets:new(?MODULE, [private]), memory = Memory,
                    native_until = NativeUntil},
     erlang:send_after(?OUTAGE_MS, self(), forget),
-    {ok, with_link_key(Opts, State)}.
+    {ok, with_components(Opts, State)}.
 
 handle_call(hand_back, _From, State) ->
     State1 = flush(State),
     hand_back(State1),
-    {reply, ok, State1#state{link_key = undefined}};
+    {reply, ok, State1#state{components = []}};
 handle_call(_Request, _From, State) ->
     {reply, {error, unknown}, State}.
 
@@ -153,18 +154,18 @@ handle_cast({report, Stream, Outcome}, State) ->
 handle_cast(fell_back, State) ->
     {noreply, State#state{native_until = now_ms() + ?GRACE_MS}};
 handle_cast({reload, Opts}, State) ->
-    {noreply, with_link_key(Opts, State#state{component = maps:get(component, Opts)})};
+    {noreply, with_components(Opts, State)};
 handle_cast(refresh, #state{host = Host} = State) ->
-    {noreply, with_link_key(gen_mod:get_module_opts(Host, mod_dialback_sidecar), State)};
+    {noreply, with_components(gen_mod:get_module_opts(Host, mod_dialback_sidecar), State)};
 handle_cast(_Msg, State) ->
     {noreply, State}.
 
 handle_info({reply, IQ}, State) ->
     {noreply, handle_reply(IQ, State)};
 handle_info({expire, Ref}, State) ->
-    {noreply, outage(Ref, <<"no answer in time">>, State)};
-handle_info({route_lost, Component}, #state{component = Component} = State) ->
-    {noreply, ask_again(State)};
+    {noreply, outage(Ref, <<"the sidecar did not answer in time">>, State)};
+handle_info({route_lost, Component}, State) ->
+    {noreply, ask_again(Component, State)};
 handle_info({remember_outage, Key}, #state{memory = Memory} = State) ->
     ets:insert(Memory, {Key, now_ms() + ?OUTAGE_MS}),
     {noreply, State};
@@ -196,58 +197,71 @@ new_ask(Stream, Ref, Job, Deadline, #state{secrets = Secrets, asked = Asked} = S
     send(Ref, State#state{asked = Asked#{Monitor => Ref}}).
 
 %% Send one more request for this ask, with an id of its own.
-send(Ref, #state{link_key = undefined} = State) ->
-    outage(Ref, <<"no secret of the component is known">>, State);
-send(Ref, #state{component = Component, secrets = Secrets} = State) ->
+send(Ref, #state{secrets = Secrets} = State) ->
     [{_, #ask{job = Job, deadline = Deadline, ids = Ids} = Ask}] = ets:lookup(Secrets, Ref),
-    case ejabberd_router:is_my_route(Component) of
-        true ->
-            {IQ, Mac} = sign(Job, max(0, Deadline - now_ms()), State),
-            ets:insert(Secrets, [{Ref, Ask#ask{ids = [IQ#iq.id | Ids]}}, {IQ#iq.id, Ref, Mac}]),
+    case whom_to_ask(State) of
+        {Component, LinkKey} ->
+            {#iq{id = Id} = IQ, Mac} = sign(Job, Deadline - now_ms(), Component, LinkKey, State),
+            ets:insert(Secrets, [{Ref, Ask#ask{ids = [Id | Ids]}}, {Id, Ref, Component, Mac}]),
             route(IQ),
             State;
-        false ->
-            %% The router would send it over s2s.
-            outage(Ref, <<"the component is not connected">>, State)
+        none ->
+            outage(Ref, <<"no sidecar is connected">>, State)
     end.
 
-sign(Job, Remaining, #state{host = Host, component = Component, link_key = LinkKey}) ->
+%% Never one that is not connected: the router would send the request over s2s.
+whom_to_ask(#state{components = Components, secrets = Secrets}) ->
+    Known = [Known || Component <- Components,
+                      ejabberd_router:is_my_route(Component),
+                      Known <- ets:lookup(Secrets, Component)],
+    case Known of
+        [First | _] -> First;
+        [] -> none
+    end.
+
+sign(Job, Remaining, Component, LinkKey, #state{host = Host}) ->
     %% Streams of MUC and other subdomains ask in the name of the host that owns them: it is
     %% the only sender that the listener's access rule lets through.
     IQ = #iq{id = ?WIRE:new_id(ejabberd_cluster:node_id()), type = get,
              from = jid:make(Host), to = jid:make(Component)},
-    ?WIRE:request(IQ, Job, Remaining, LinkKey).
+    ?WIRE:request(IQ, Job, max(0, Remaining), LinkKey).
 
 route(IQ) ->
     ejabberd_router:route(xmpp:put_meta(IQ, dialback_sidecar, request)).
 
 %% One of several sidecars may be gone, and nobody tells with which requests: ask the others
-%% about all of them. An answer to the first asking is as good.
-ask_again(#state{secrets = Secrets} = State) ->
-    Refs = ets:select(Secrets, [{{'$1', #ask{_ = '_'}}, [], ['$1']}]),
+%% about all that it may have had. An answer to the first asking is as good.
+ask_again(Component, #state{secrets = Secrets} = State) ->
+    Refs = lists:usort(ets:select(Secrets, [{{'_', '$1', Component, '_'}, [], ['$1']}])),
     lists:foldl(fun send/2, State, Refs).
 
 %%% Answers
 
 handle_reply(#iq{id = Id, from = #jid{luser = <<>>, lserver = Component, lresource = <<>>}} = IQ,
-             #state{component = Component, secrets = Secrets, link_key = LinkKey} = State)
-  when LinkKey /= undefined ->
-    case ets:lookup(Secrets, Id) of
-        [{_, Ref, Mac}] ->
-            [{_, #ask{job = #{job := Name}}}] = ets:lookup(Secrets, Ref),
-            read_reply(IQ, Ref, Name, Mac, State);
-        [] ->
-            State
+             #state{secrets = Secrets} = State) ->
+    case {ets:lookup(Secrets, Id), ets:lookup(Secrets, Component)} of
+        {[{_, Ref, Component, Mac}], [{_, LinkKey}]} -> read_reply(IQ, Ref, Mac, LinkKey, State);
+        _ -> State
     end;
 handle_reply(_IQ, State) ->
     State.
 
-read_reply(#iq{type = error} = IQ, Ref, _Name, _Mac, State) ->
-    outage(Ref, error_text(IQ), State);
-read_reply(#iq{type = result, sub_els = Els}, Ref, Name, Mac, #state{link_key = LinkKey} = State) ->
-    case ?WIRE:reply(Name, Els, Mac, LinkKey) of
-        {ok, Answer} -> answer(Ref, Answer, State);
-        untrusted -> outage(Ref, <<"an answer that cannot be trusted">>, State)
+read_reply(#iq{type = error, from = From} = IQ, Ref, _Mac, _LinkKey, State) ->
+    ?ERROR_MSG("~ts refused a request (~ts): compare the listener's password with the secret_file, "
+               "its access rule with ~ts, and the hosts here with the domains, of its [[link]] in "
+               "sidecar.toml", [jid:encode(From), error_name(IQ), State#state.host]),
+    outage(Ref, <<"the sidecar refused the request">>, State);
+read_reply(#iq{type = result, from = From, sub_els = Els}, Ref, Mac, LinkKey,
+           #state{secrets = Secrets} = State) ->
+    [{_, #ask{job = #{job := Job}}}] = ets:lookup(Secrets, Ref),
+    case ?WIRE:reply(Job, Els, Mac, LinkKey) of
+        {ok, Answer} ->
+            answer(Ref, Answer, State);
+        untrusted ->
+            ?ERROR_MSG("a reply of ~ts does not carry the right MAC and is not believed: is something "
+                       "else than dialback-sidecar connected there, or was the password changed on "
+                       "one side only?", [jid:encode(From)]),
+            outage(Ref, <<"a reply of the sidecar could not be trusted">>, State)
     end.
 
 outage(Ref, Why, State) ->
@@ -287,7 +301,7 @@ with_native(#{job := verify} = Job, Answer, State) when element(2, Answer) /= va
         false -> Answer
     end;
 with_native(#{job := check, key := Key}, {outage, Why} = Answer, #state{host = Host}) ->
-    case mod_dialback_sidecar:fallback(Host) of
+    case mod_dialback_sidecar:option(Host, fallback) of
         native -> {native, Why, Key};
         none -> Answer
     end;
@@ -295,7 +309,7 @@ with_native(_Job, Answer, _State) ->
     Answer.
 
 native_keys_count({outage, _}, #state{host = Host} = State) ->
-    mod_dialback_sidecar:fallback(Host) == native orelse now_ms() < State#state.native_until;
+    mod_dialback_sidecar:option(Host, fallback) == native orelse now_ms() < State#state.native_until;
 native_keys_count(_Answer, #state{native_until = Until}) ->
     now_ms() < Until.
 
@@ -319,14 +333,12 @@ remember_outage(#{job := verify, sender := Sender, target := Target, stream := S
 remember_outage(_Job, _Answer, _State) ->
     ok.
 
-error_text(IQ) ->
-    Condition = try xmpp:get_error(IQ) of
-                    #stanza_error{reason = Reason} when is_atom(Reason) ->
-                        atom_to_binary(Reason, latin1);
-                    _ -> <<"?">>
-                catch _:_ -> <<"?">>
-                end,
-    <<"the request was refused (", Condition/binary, ")">>.
+error_name(IQ) ->
+    try xmpp:get_error(IQ) of
+        #stanza_error{reason = Reason} when is_atom(Reason) -> Reason;
+        _ -> "no condition"
+    catch _:_ -> "no condition"
+    end.
 
 %%% Reports
 
@@ -363,13 +375,13 @@ flush(#state{flush = Timer} = State) when Timer /= undefined ->
     flush(State#state{flush = undefined});
 flush(#state{outcomes = []} = State) ->
     State;
-flush(#state{outcomes = Outcomes, component = Component, link_key = LinkKey} = State) ->
-    case LinkKey /= undefined andalso ejabberd_router:is_my_route(Component) of
-        true ->
+flush(#state{outcomes = Outcomes} = State) ->
+    case whom_to_ask(State) of
+        {Component, LinkKey} ->
             Job = #{job => report, outcomes => lists:reverse(Outcomes)},
-            {IQ, _} = sign(Job, 0, State),
+            {IQ, _} = sign(Job, 0, Component, LinkKey, State),
             route(IQ);
-        false ->
+        none ->
             ok
     end,
     State#state{outcomes = []}.
@@ -406,18 +418,25 @@ hand_back_stream(Pid, _Jobs, Tag) ->
 
 %%% Secret
 
-with_link_key(Opts, #state{component = Component} = State) ->
-    Secret = case maps:get(secret, Opts, undefined) of
-                 undefined -> listener_secret(Component, ejabberd_option:listen());
-                 Given -> Given
-             end,
-    case Secret of
-        undefined ->
-            ?ERROR_MSG("dialback sidecar: no ejabberd_service listener has a password for ~ts; "
-                       "dialback fails until there is one", [Component]),
-            State#state{link_key = undefined};
-        _ ->
-            State#state{link_key = ?WIRE:link_key(Secret)}
+with_components(Opts, #state{secrets = Secrets, components = Old} = State) ->
+    New = mod_dialback_sidecar:components_of(Opts),
+    lists:foreach(fun(Component) -> ets:delete(Secrets, Component) end, Old),
+    lists:foreach(fun(Component) ->
+                          case secret(Component, Opts) of
+                              undefined -> complain(Component);
+                              Secret -> ets:insert(Secrets, {Component, ?WIRE:link_key(Secret)})
+                          end
+                  end, New),
+    State#state{components = New}.
+
+complain(Component) ->
+    ?ERROR_MSG("no ejabberd_service listener has a password for ~ts, so nobody there can be asked",
+               [Component]).
+
+secret(Component, Opts) ->
+    case maps:get(secret, Opts, undefined) of
+        undefined -> listener_secret(Component, ejabberd_option:listen());
+        Given -> Given
     end.
 
 %% The password that the listener asks of the component: nobody has to write it down twice.

@@ -79,13 +79,13 @@ ask_for_key(#{server_host := Host, server := Sender, remote_server := Target,
                              #{job => issue, sender => Sender, target => Target,
                                stream => Stream}),
             Mark = #{phase => asking, stream => Stream, since => now_ms()},
-            case ?LINK:ask(Host, Job, mod_dialback_sidecar:key_timeout(Host)) of
+            case ?LINK:ask(Host, Job, mod_dialback_sidecar:option(Host, timeout)) of
                 {ok, Ref} -> State#{dialback_sidecar => Mark#{ref => Ref}};
                 unavailable -> no_key(<<"the module is not running">>,
                                       State#{dialback_sidecar => Mark})
             end;
         false ->
-            log("issue", State, "the peer's stream ID cannot be used", []),
+            log(error, <<"unusable stream ID">>, State),
             ejabberd_s2s_out:process_auth_result(
               State, {false, {auth, <<"unusable stream ID">>}})
     end.
@@ -100,11 +100,12 @@ answered({key, Key}, #{dialback_sidecar := #{stream := Stream} = Mark,
 answered({key, _Key}, State) ->
     no_key(<<"the stream was restarted">>, State);
 answered({verdict, error, Condition, Reason}, State) ->
-    no_key(<<Condition/binary, ", ", Reason/binary>>, State);
+    no_key(if Reason == <<>> -> Condition; true -> Reason end, State);
 answered({outage, Why}, #{server_host := Host} = State) ->
-    case mod_dialback_sidecar:fallback(Host) of
+    case mod_dialback_sidecar:option(Host, fallback) of
         native ->
-            log("issue", State, "falling back to native dialback: ~ts", [Why]),
+            ?INFO_MSG("~ts: the server's own dialback goes on with ~ts -> ~ts",
+                      [Why, maps:get(server, State), maps:get(remote_server, State)]),
             ?LINK:fell_back(Host),
             native(State);
         none ->
@@ -112,8 +113,8 @@ answered({outage, Why}, #{server_host := Host} = State) ->
     end.
 
 no_key(Why, State) ->
-    log("issue", State, "no key: ~ts", [Why]),
-    end_for_now(<<"dialback sidecar: no key">>, State).
+    log('no key', Why, State),
+    end_for_now(<<"no dialback key">>, State).
 
 %% Our own fault, so the peer is not to be punished: the native way out would refuse all
 %% stanzas for up to `s2s_max_retry_delay'. This stream ends, what it holds is returned with
@@ -129,26 +130,24 @@ native(State) ->
 %%% Section 2.1.1 step 4
 
 decided(valid, _Result, State) ->
-    log("issue", State, "valid", []),
+    log(valid, <<>>, State),
     report(dialback, valid, State),
     State;
 decided(Type, Result, #{server_host := Host, server := Sender, remote_server := Target,
                         stream_remote_id := Stream} = State) ->
-    log("issue", State, "~ts", [describe(Type, Result)]),
+    log(Type, describe(Result), State),
     report(dialback, Type, State),
     case ?LINK:was_our_outage(Host, Sender, Target, Stream) of
-        true -> {stop, end_for_now(<<"dialback sidecar: the key could not be verified">>, State)};
+        true -> {stop, end_for_now(<<"the dialback key could not be verified">>, State)};
         false -> State
     end.
 
-describe(error, Result) ->
+describe(Result) ->
     try xmpp:get_error(Result) of
-        #stanza_error{} = Error -> ["error, ", xmpp:format_stanza_error(Error)];
-        _ -> "error"
-    catch _:_ -> "error"
-    end;
-describe(Type, _Result) ->
-    atom_to_list(Type).
+        #stanza_error{reason = Reason} when is_atom(Reason) -> atom_to_binary(Reason, latin1);
+        _ -> <<>>
+    catch _:_ -> <<>>
+    end.
 
 unsolicited(#{server := Sender, remote_server := Target} = State, Pkt) ->
     ?WARNING_MSG("dialback sidecar: dropped an unsolicited ~ts (type ~ts) on the stream ~ts -> ~ts",
@@ -164,13 +163,11 @@ report(Mechanism, Type, #{server_host := Host, server := Sender, remote_server :
 report(_Mechanism, _Type, _State) ->
     ok.
 
-log(Job, #{server := Sender, remote_server := Target} = State, Format, Args) ->
-    Since = case State of
-                #{dialback_sidecar := #{since := T}} -> now_ms() - T;
-                _ -> 0
-            end,
-    ?INFO_MSG("dialback sidecar: ~ts ~ts -> ~ts: " ++ Format ++ " (~B ms)",
-              [Job, Sender, Target] ++ Args ++ [Since]).
+log(Outcome, Reason, #{server := Sender, remote_server := Target} = State) ->
+    Mark = maps:get(dialback_sidecar, State, #{}),
+    mod_dialback_sidecar:log_handshake(
+      initiating, #{sender => Sender, target => Target, since => maps:get(since, Mark, now_ms())},
+      Outcome, Reason).
 
 unmark(State) ->
     maps:remove(dialback_sidecar, State).

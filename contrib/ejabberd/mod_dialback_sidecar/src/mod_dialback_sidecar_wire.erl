@@ -3,7 +3,7 @@
 -module(mod_dialback_sidecar_wire).
 
 -export([link_key/1, new_id/1, node_of_id/1, request/4, reply/4]).
--export([visible/1, trimmed_key/1]).
+-export([visible/1, trimmed_key/1, domain/1]).
 
 -include("xmpp.hrl").
 
@@ -85,6 +85,26 @@ trimmed_key(Text) when byte_size(Text) =< 16 * ?MAX_BYTES ->
     end;
 trimmed_key(_) ->
     error.
+
+%% Whether a prepared text can be a domain name. IP literals and single labels can: what to
+%% think of those is the sidecar's decision.
+-spec domain(binary()) -> boolean().
+domain(Text) when byte_size(Text) >= 1, byte_size(Text) =< 1023 ->
+    lists:all(fun domain_label/1, binary:split(Text, <<".">>, [global]));
+domain(_) ->
+    false.
+
+domain_label(Label) ->
+    case lists:all(fun(C) -> C < 128 end, binary_to_list(Label)) of
+        true ->
+            byte_size(Label) =< 63 andalso
+                matches(Label, "^[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\\z");
+        false ->
+            not matches(Label, "[^a-z0-9\\x{80}-\\x{ff}-]")
+    end.
+
+matches(Text, Pattern) ->
+    re:run(Text, Pattern, [{capture, none}]) == match.
 
 %%% Requests
 
