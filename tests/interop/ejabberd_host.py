@@ -108,6 +108,9 @@ class EjabberdHost(HostServer):
             self._ejabberd.domains,
         )
 
+    def component_place(self, jid: str) -> tuple[str, int]:
+        return self.address, self._component_ports[jid]
+
     async def stop(self) -> None:
         await self._ejabberd.stop()
 

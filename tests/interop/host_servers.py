@@ -68,6 +68,10 @@ class HostServer(ABC):
         """The `[[link]]` for the component `jid` of this server."""
 
     @abstractmethod
+    def component_place(self, jid: str) -> tuple[str, int]:
+        """Address and port on which the server waits for the component `jid`."""
+
+    @abstractmethod
     async def stop(self) -> None: ...
 
     @abstractmethod

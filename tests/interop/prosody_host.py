@@ -66,6 +66,9 @@ class ProsodyHost(HostServer):
     def link(self, jid: str) -> SidecarLink:
         return SidecarLink.to(self._prosody, jid)
 
+    def component_place(self, jid: str) -> tuple[str, int]:
+        return self._prosody.address, self._prosody.component_port
+
     async def stop(self) -> None:
         await self._prosody.stop()
 
