@@ -12,6 +12,7 @@ local hosts = prosody.hosts;
 return function (parts)
 	local link, streams, elements, native = parts.link, parts.streams, parts.elements, parts.native;
 	local read = setmetatable({}, { __mode = "k" }); -- stanza -> element
+	local received = setmetatable({}, { __mode = "k" }); -- stanza -> what elements.as_received gave
 	local front = {};
 
 	-- Does the operator want dialback for what this stream talks to?
@@ -27,30 +28,39 @@ return function (parts)
 		elements.answer(session, raw, "error", condition);
 	end
 
-	local function look(stanza, session)
-		if stanza.attr.xmlns ~= elements.xmlns or session.notopen or session.destroyed
-			or (stanza.name ~= "result" and stanza.name ~= "verify") then
-			return stanza;
-		end
-		local raw = elements.as_received(stanza);
+	-- Returns the element, false when it was answered or dropped, nil when it is not for this module.
+	local function judge(session, stanza)
+		local raw = received[stanza] or elements.as_received(stanza);
 		local element, wrong = elements.read(stanza, raw);
-		if not is_for_us(session, element and element.to) then return stanza; end
-
+		if not is_for_us(session, element and element.to) then return nil; end
 		if raw.type then
 			-- A response: malformed, or for a domain that is not ours, it answers no request.
-			if element and hosts[element.to] then
-				read[stanza] = element;
-				return stanza;
-			end
+			if element and hosts[element.to] then return element; end
 			streams.warn_once(session, "a db:%s response that answers no request was dropped", raw.name);
 		elseif not element then
 			refuse(session, raw, "bad-request", "expected a usable " .. wrong);
 		elseif not hosts[element.to] or not hosts[element.to].modules.s2s or link.is_sidecar(element.to) then
 			refuse(session, raw, "item-not-found", "no such domain here");
 		else
-			read[stanza] = element;
+			return element;
+		end
+		return false;
+	end
+
+	local function look(stanza, session)
+		if stanza.attr.xmlns ~= elements.xmlns or session.destroyed
+			or (stanza.name ~= "result" and stanza.name ~= "verify") then
 			return stanza;
 		end
+		if session.notopen then
+			-- Our own header is not sent yet, so nothing can be answered: judged by the handler.
+			received[stanza] = elements.as_received(stanza);
+			return stanza;
+		end
+		local element = judge(session, stanza);
+		if element == false then return nil; end
+		read[stanza] = element;
+		return stanza;
 	end
 
 	local function watch(session)
@@ -73,9 +83,14 @@ return function (parts)
 		end
 	end
 
-	-- The element that `look` read from a stanza, or nil: then it is not for this module.
-	function front.element(stanza)
-		return read[stanza];
+	-- For the handlers; returns what `judge` does.
+	function front.element(session, stanza)
+		local element = read[stanza];
+		if element == nil then
+			element = judge(session, stanza);
+			read[stanza] = element or nil;
+		end
+		return element;
 	end
 
 	return front;

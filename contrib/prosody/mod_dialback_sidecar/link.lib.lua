@@ -21,6 +21,7 @@ local xmlns = "urn:dialback-sidecar:1";
 local hosts = prosody.hosts;
 
 local SUSPECT_SECONDS = 10; -- how long a sidecar that did not answer in time is asked last
+local COMPLAINT_SECONDS = 60;
 local SHARE = { issue = 0.5; verify = 0.5; check = 1; report = 1 }; -- of the time left, while others could be asked
 local ORDER = { issue = 1; verify = 2; check = 3; report = 4 }; -- in which requests are settled when all fail
 
@@ -29,6 +30,7 @@ local pending = {}; -- iq id -> attempt
 local our_origins = setmetatable({}, { __mode = "k" });
 local leaving = setmetatable({}, { __mode = "v" }); -- jid -> component session that is going away
 local suspect_until = {};
+local complained_at = {};
 local link = { xmlns = xmlns, skips_mute = false };
 
 -- With `skips_mute`, a sidecar that was silent lately is not asked at all: somebody else decides.
@@ -90,6 +92,13 @@ local function pick(tried)
 	return first or last_resort, others or (first and last_resort) ~= nil;
 end
 
+-- Log the same complaint once a minute at most.
+local function rarely(about, level, ...)
+	if now() - (complained_at[about] or 0) < COMPLAINT_SECONDS then return; end
+	complained_at[about] = now();
+	module:log(level, ...);
+end
+
 local function key_of(jid)
 	local secret = module:context(jid):get_option_string("component_secret");
 	return secret and mac.link_key(secret);
@@ -112,8 +121,8 @@ end
 
 local function time_out(attempt)
 	suspect_until[attempt.jid] = now() + SUSPECT_SECONDS;
-	module:log("warn", "%s did not answer a %s request in time: look at the log of dialback-sidecar",
-		attempt.jid, attempt.request.job);
+	rarely("silent " .. attempt.jid, "warn", "%s is connected and did not answer in time (%s): look at the log of "
+		.. "dialback-sidecar", attempt.jid, attempt.request.job);
 	settle(attempt, nil, "the sidecar did not answer in time");
 	link.on_silence(attempt.jid);
 end
@@ -180,13 +189,13 @@ function link.on_iq(event)
 	if attempt.jid ~= attr.from or attempt.request.host ~= attr.to then return true; end
 	if attr.type == "error" then
 		local _, condition, text = iq:get_error();
-		module:log("error", "%s refused a %s request of %s (%s%s): compare component_secret with the secret_file, "
+		rarely("refused", "error", "%s refused a %s request of %s (%s%s): compare component_secret with the secret_file, "
 			.. "and the hosts here with the domains, of its [[link]] in sidecar.toml",
 			attr.from, attempt.request.job, attr.to, condition or "no condition", text and ": " .. text or "");
 		settle(attempt, nil, "the sidecar refused the request");
 	elseif not reply or #iq.tags ~= 1 or reply.attr.xmlns ~= xmlns
 		or not mac.is_of_reply(attempt.key, attempt.mac, reply) then
-		module:log("error", "a reply of %s does not carry the right MAC and is not believed: is something else "
+		rarely("untrusted", "error", "a reply of %s does not carry the right MAC and is not believed: is something else "
 			.. "than dialback-sidecar connected there, or was component_secret changed on one side only?", attr.from);
 		settle(attempt, nil, "a reply of the sidecar could not be trusted");
 	else
@@ -210,11 +219,12 @@ end
 
 -- The component session behind `jid` is gone: its requests go to the next sidecar, or fail, now.
 function link.on_disconnected(jid, session)
-	if not session or session ~= session_of(jid) then return; end -- somebody who never authenticated
+	if not session or session ~= session_of(jid) then return false; end -- somebody who never authenticated
 	leaving[jid] = session;
 	for _, attempt in ipairs(in_order(function (a) return a.jid == jid; end)) do
 		settle(attempt, nil, "the sidecar disconnected");
 	end
+	return true;
 end
 
 function link.on_connected(jid)

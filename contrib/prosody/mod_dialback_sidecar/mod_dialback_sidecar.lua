@@ -4,7 +4,8 @@
 -- server's mod_dialback on every host, components and MUC hosts included; mod_dialback stays
 -- loaded and takes over again as soon as this module is gone. See README.md.
 
-local timer_now = require "util.time".now;
+local now = require "util.time".now;
+local nameprep = require "util.encodings".stringprep.nameprep;
 
 local hosts = prosody.hosts;
 
@@ -28,7 +29,15 @@ local options = {
 	verify_limit = module:get_option_number("dialback_sidecar_verify_limit", 256);
 };
 local fallback = module:get_option_string("dialback_sidecar_fallback", "none");
-local jids = module:get_option_array("dialback_sidecar_jids", { module.host });
+local jids = {};
+for _, jid in ipairs(module:get_option_array("dialback_sidecar_jids", { module.host })) do
+	jids[#jids + 1] = nameprep(jid) or jid;
+	jids[jids[#jids]] = true;
+end
+if not jids[module.host] then
+	module:log("warn", "dialback_sidecar_jids does not name %s, whose section it is in; added at the end", module.host);
+	jids[#jids + 1] = module.host;
+end
 
 local link = module:require "link";
 local native = module:require "native";
@@ -58,12 +67,16 @@ local OUTAGE_LOG_SECONDS = 60;
 local outage_logged_at = 0;
 local is_ending = false;
 
+local function outage_effect()
+	return native.is_fallback and "the server's own dialback decides"
+		or "new connections that need dialback fail until it is back";
+end
+
 function link.on_outage(problem)
-	if is_ending or timer_now() - outage_logged_at < OUTAGE_LOG_SECONDS then return; end
-	outage_logged_at = timer_now();
+	if is_ending or now() - outage_logged_at < OUTAGE_LOG_SECONDS then return; end
+	outage_logged_at = now();
 	module:log("warn", "no answer from a sidecar (%s): %s. Is dialback-sidecar running, with a [[link]] for %s?",
-		problem, native.is_fallback and "the server's own dialback decides"
-		or "new connections that need dialback fail until it is back", table.concat(jids, " or "));
+		problem, outage_effect(), table.concat(jids, " or "));
 end
 
 -- With the fallback, settle what waits for a mute sidecar now, issues before checks: two servers
@@ -108,8 +121,9 @@ end
 
 local function on_result(event)
 	local session, stanza = event.origin, event.stanza;
-	local element = front.element(stanza);
-	if not element or native.lets_through(stanza) then return; end
+	if native.lets_through(stanza) then return; end
+	local element = front.element(session, stanza);
+	if not element then return element == false or nil; end
 	if streams.is_inbound(session) then
 		-- We send no requests on inbound streams, not even bidirectional ones.
 		if element.type then return unsolicited(session, element); end
@@ -123,8 +137,9 @@ end
 
 local function on_verify(event)
 	local session, stanza = event.origin, event.stanza;
-	local element = front.element(stanza);
-	if not element or native.lets_through(stanza) then return; end
+	if native.lets_through(stanza) then return; end
+	local element = front.element(session, stanza);
+	if not element then return element == false or nil; end
 	if not element.type then
 		-- A peer may ask over a bidirectional stream of ours as well (XEP-0288).
 		if streams.is_inbound(session) or session.incoming then
@@ -177,7 +192,11 @@ end
 
 local function on_component_disconnected(event)
 	local jid = event.session.host;
-	link.on_disconnected(jid, event.session);
+	if link.on_disconnected(jid, event.session) and not link.is_up() then
+		outage_logged_at = now();
+		module:log("warn", "dialback-sidecar disconnected from %s and there is no other: %s. Is it running?", jid,
+			outage_effect());
+	end
 end
 
 local adopted = {}; -- host name -> host
