@@ -6,6 +6,7 @@ import click
 
 from sidecar import __version__
 from sidecar.cli.check import check
+from sidecar.cli.demo import demo
 from sidecar.cli.serve import serve
 
 
@@ -17,3 +18,4 @@ def main() -> None:
 
 main.add_command(serve)
 main.add_command(check)
+main.add_command(demo)
