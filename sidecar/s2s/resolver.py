@@ -56,7 +56,7 @@ class Resolver:
         if records:
             return order(records, self._random)
         if isinstance(plain, Failure):
-            return plain
+            return _one_of(plain, direct) or plain
         if plain:  # "." or nothing that is a name
             return Failure(Reason.DNS_NO_SERVICE, f"no usable SRV target for {name}")
         return (Target(name, FALLBACK_PORT),)
@@ -70,10 +70,7 @@ class Resolver:
             merged += [each[place] for each in lists if place < len(each)]
         if merged:
             return tuple(merged)
-        for found in (v4, v6):
-            if isinstance(found, Failure):
-                return found
-        return Failure(Reason.DNS_NO_ADDRESS, f"no address for {name}")
+        return _one_of(v4, v6) or Failure(Reason.DNS_NO_ADDRESS, f"no address for {name}")
 
     async def close(self) -> None:
         close = getattr(self._aiodns, "close", None)  # COMPAT(aiodns 3.2): has none
@@ -96,6 +93,14 @@ class Resolver:
         if code == _UNREACHABLE:
             return Failure(Reason.DNS_UNREACHABLE, f"{record_type} {name}: {text}")
         return Failure(Reason.DNS_SERVFAIL, f"{record_type} {name}: {text}")
+
+
+def _one_of(*found: list[Any] | Failure) -> Failure | None:
+    """The failure to report. COMPAT(c-ares): of lookups at once over a dead socket only one is
+    told that nobody is there, the others that it took too long, which it did not."""
+    failures = [each for each in found if isinstance(each, Failure)]
+    unreachable = (each for each in failures if each.reason is Reason.DNS_UNREACHABLE)
+    return next(unreachable, failures[0] if failures else None)
 
 
 class _Address:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
-import pytest_asyncio
 from scripted_authority import (
     BARE_HEADER,
     DIALBACK,
     HEADER,
     LEGACY_HEADER,
+    PROCEED,
     STARTTLS,
     Peer,
     Script,
@@ -22,66 +22,68 @@ from scripted_authority import (
     attribute,
     dialback_error,
     features,
-    server_context,
     stream_error,
 )
 
 from sidecar.jobs import Check, Condition, Evidence, Outcome, Verdict
-from sidecar.lab.certificates import self_signed
+from sidecar.lab.addresses import free_ports, fresh_address
 from sidecar.lab.dns import DnsServer
+from sidecar.lab.script import Fail, Silent
 from sidecar.names import DialbackKey, Domain, DomainPair, StreamId
 from sidecar.s2s.checker import Checker
 from sidecar.s2s.resolver import Resolver
 
 KEY = "b4835385f37fe2895af6c196b59097b16862406db80559900d96bf6fa7d23df3"
-CHECK = Check(
-    pair=DomainPair(
-        sender=Domain.parse("capulet.example"), target=Domain.parse("montague.example")
-    ),
-    stream=StreamId.parse("D60000229F"),
-    key=DialbackKey.parse(KEY),
-)
+
+
+def check_of(sender: str = "capulet.example", *, key: str = KEY) -> Check:
+    pair = DomainPair(sender=Domain.parse(sender), target=Domain.parse("montague.example"))
+    return Check(pair=pair, stream=StreamId.parse("D60000229F"), key=DialbackKey.parse(key))
+
+
+CHECK = check_of()
 VALID = Verdict.valid(Evidence.KEY)
+INVALID = Verdict.invalid("answer-invalid")
 
 
-@pytest_asyncio.fixture
-async def dns() -> AsyncIterator[DnsServer]:
-    async with DnsServer() as server:
-        yield server
+def error(condition: Condition, reason: str) -> Verdict:
+    return Verdict.error(condition, reason)
 
 
-@pytest_asyncio.fixture
-async def checker(dns: DnsServer) -> AsyncIterator[Checker]:
-    checker = Checker(
-        Resolver([dns.nameserver], timeout_seconds=2.0),
-        allow_private_addresses=True,
-        connect_seconds=1.0,
-        negotiation_seconds=1.0,
-    )
-    yield checker
-    await checker.close()
+TIMEOUT, NOT_FOUND, FAILED = (
+    Condition.REMOTE_SERVER_TIMEOUT,
+    Condition.REMOTE_SERVER_NOT_FOUND,
+    Condition.REMOTE_CONNECTION_FAILED,
+)
 
 
-@pytest.fixture(scope="session")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
-    return server_context(self_signed("capulet.example"), tmp_path_factory.mktemp("tls"))
-
-
-def publish(dns: DnsServer, *authorities: ScriptedAuthority, service: str = "_xmpp-server") -> None:
-    for place, authority in enumerate(authorities):
-        name = f"host{place}{service.strip('_')}.capulet.example"
-        dns.add_srv(
-            "capulet.example", name, authority.port, service=f"{service}._tcp", priority=place
-        )
+def publish(
+    dns: DnsServer,
+    *authorities: ScriptedAuthority,
+    service: str = "_xmpp-server",
+    domain: str = "capulet.example",
+    first_priority: int = 0,
+) -> None:
+    for priority, authority in enumerate(authorities, first_priority):
+        name = f"{service.strip('_')}{priority}.{domain}"
+        dns.add_srv(domain, name, authority.port, service=f"{service}._tcp", priority=priority)
         dns.add_address(name, authority.address)
 
 
-def after_verify(*replies: str) -> Script:
+def publish_dead(dns: DnsServer, *, priority: int = 0) -> None:
+    """A target where nothing listens."""
+    address = fresh_address()
+    (port,) = free_ports(address)
+    dns.add_srv("capulet.example", f"dead{priority}.example", port, priority=priority)
+    dns.add_address(f"dead{priority}.example", address)
+
+
+def asked_first(*replies: str, header: str = HEADER, offers: str | None = None) -> Script:
     """A server on cleartext that says `replies` when it is asked."""
 
     async def script(peer: Peer) -> None:
         await peer.header()
-        peer.send(HEADER, features(DIALBACK))
+        peer.send(header, features(DIALBACK) if offers is None else offers)
         await peer.verify()
         peer.send(*replies)
         await peer.reader.read()
@@ -89,24 +91,27 @@ def after_verify(*replies: str) -> Script:
     return script
 
 
-def after_header(*replies: str) -> Script:
+def at_once(*replies: str, close: bool = False) -> Script:
+    """A server that says `replies` to our stream header, and does no more."""
+
     async def script(peer: Peer) -> None:
         await peer.header()
         peer.send(*replies)
-        await peer.reader.read()
+        if not close:
+            await peer.reader.read()
 
     return script
 
 
 async def honest(peer: Peer) -> None:
-    """A server that knows one key."""
+    """A server that knows one key for one stream ID, and says so of any pair."""
     await peer.header()
     peer.send(HEADER, features(DIALBACK))
     request = await peer.verify()
-    good = f">{KEY}<" in request and attribute(request, "id") == "D60000229F"
+    right = f">{KEY}<" in request and attribute(request, "id") == "D60000229F"
     peer.send(
         answer(
-            "valid" if good else "invalid",
+            "valid" if right else "invalid",
             sender=attribute(request, "to"),
             target=attribute(request, "from"),
             stream=attribute(request, "id"),
@@ -115,30 +120,488 @@ async def honest(peer: Peer) -> None:
     await peer.reader.read()
 
 
-async def tls_then_honest(peer: Peer) -> None:
+async def starttls_then_honest(peer: Peer) -> None:
     await peer.header()
     peer.send(HEADER, features(STARTTLS, DIALBACK))
     await peer.start_tls()
     await honest(peer)
 
 
-async def test_key_that_the_authority_confirms_is_valid(checker: Checker, dns: DnsServer) -> None:
+async def silent(peer: Peer) -> None:
+    await peer.reader.read()
+
+
+async def reset_at_once(peer: Peer) -> None:
+    peer.reset()
+
+
+async def reset_when_asked(peer: Peer) -> None:
+    await peer.header()
+    peer.send(HEADER, features(DIALBACK))
+    await peer.verify()
+    peer.reset()
+
+
+async def close_when_asked(peer: Peer) -> None:
+    await peer.header()
+    peer.send(HEADER, features(DIALBACK))
+    await peer.verify()
+
+
+async def dripping(peer: Peer) -> None:
+    """Everything in single bytes, each in a segment of its own."""
+    await peer.header()
+    for text in (HEADER, features(DIALBACK)):
+        for character in text:
+            peer.send(character)
+            await peer.writer.drain()
+            await asyncio.sleep(0)
+    await peer.verify()
+    for character in answer("valid"):
+        peer.send(character)
+        await peer.writer.drain()
+        await asyncio.sleep(0)
+    await peer.reader.read()
+
+
+# What a server on cleartext says, and the verdict on the key.
+
+CONVERSATIONS: dict[str, tuple[Script, Verdict]] = {
+    "knows the key": (honest, VALID),
+    "byte by byte": (dripping, VALID),
+    "invalid": (asked_first(answer("invalid")), INVALID),
+    "legacy without version": (
+        asked_first(answer("valid"), header=LEGACY_HEADER, offers=""),
+        VALID,
+    ),
+    "legacy says invalid": (
+        asked_first(answer("invalid"), header=LEGACY_HEADER, offers=""),
+        INVALID,
+    ),
+    "features without dialback": (
+        asked_first(answer("valid"), header=BARE_HEADER, offers=features()),
+        error(Condition.NOT_ACCEPTABLE, "dialback-not-offered"),
+    ),
+    "dialback declared in the header only": (
+        asked_first(answer("valid"), offers=features()),
+        VALID,
+    ),
+    "says it does not host the domain": (
+        asked_first(answer("error", inner=dialback_error("item-not-found"))),
+        error(NOT_FOUND, "answer-item-not-found"),
+    ),
+    "another dialback error": (
+        asked_first(answer("error", inner=dialback_error("internal-server-error"))),
+        error(NOT_FOUND, "answer-error"),
+    ),
+    "error without a condition": (asked_first(answer("error")), error(NOT_FOUND, "answer-error")),
+    "host-unknown instead of features": (
+        at_once(HEADER, stream_error("host-unknown")),
+        error(NOT_FOUND, "host-unknown"),
+    ),
+    "host-gone when asked": (
+        asked_first(stream_error("host-gone")),
+        error(NOT_FOUND, "host-unknown"),
+    ),
+    "another stream error": (
+        asked_first(stream_error("policy-violation")),
+        error(TIMEOUT, "stream-error"),
+    ),
+    "unsolicited first, then the answer": (
+        asked_first(
+            answer("valid", stream="other"),
+            answer("valid", sender="evil.example"),
+            answer("invalid"),
+        ),
+        INVALID,
+    ),
+    "answers twice": (asked_first(answer("invalid"), answer("valid")), INVALID),
+    "answers before it is asked": (
+        at_once(HEADER, answer("valid")),
+        error(TIMEOUT, "stream-violation"),
+    ),
+    "answers together with the features": (
+        at_once(HEADER, features(DIALBACK), answer("valid")),
+        # the request is outstanding as soon as the stream is open; it is the same stream
+        VALID,
+    ),
+    "closes the stream when asked": (
+        asked_first("</stream:stream>"),
+        error(TIMEOUT, "answer-missing"),
+    ),
+    "closes the connection when asked": (close_when_asked, error(TIMEOUT, "answer-missing")),
+    "resets the connection when asked": (reset_when_asked, error(TIMEOUT, "answer-missing")),
+    "resets at once": (reset_at_once, error(TIMEOUT, "stream-closed")),
+    "closes after the header": (at_once(HEADER, close=True), error(TIMEOUT, "stream-closed")),
+    "garbage": (at_once("HTTP/1.1 400 Bad\r\n\r\n"), error(TIMEOUT, "stream-violation")),
+    "garbage when asked": (asked_first("<<<"), error(TIMEOUT, "stream-violation")),
+    "doctype": (at_once("<!DOCTYPE x>"), error(TIMEOUT, "stream-violation")),
+    "oversized answer": (
+        asked_first(answer("valid", inner="x" * 100_000)),
+        error(TIMEOUT, "stream-violation"),
+    ),
+    "endless answers for others": (
+        asked_first(*[answer("valid", stream="other")] * 5_000),
+        error(TIMEOUT, "stream-violation"),
+    ),
+    "refuses the TLS it offered": (
+        at_once(HEADER, features(STARTTLS), "<failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"),
+        error(TIMEOUT, "tls-failed"),
+    ),
+    "no TLS after proceed": (
+        at_once(HEADER, features(STARTTLS), PROCEED, close=True),
+        error(TIMEOUT, "tls-failed"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CONVERSATIONS)
+async def test_conversation_ends_in_the_right_verdict(name, checker, dns):
+    script, verdict = CONVERSATIONS[name]
+    async with ScriptedAuthority(script) as authority:
+        publish(dns, authority)
+        assert await checker.check(CHECK, timeout_seconds=10) == verdict
+
+
+# Answers that never come: the deadline decides, and says where it was.
+
+STALLS: dict[str, tuple[Script, Verdict]] = {
+    "never answers": (asked_first(), error(TIMEOUT, "answer-timeout")),
+    "answers only for others": (
+        asked_first(
+            answer("valid", stream="d60000229f"),
+            answer("valid", sender="montague.example", target="capulet.example"),
+            answer("valid", target="verona.example"),
+        ),
+        error(TIMEOUT, "answer-timeout"),
+    ),
+    "never says anything": (silent, error(TIMEOUT, "stream-timeout")),
+    "stops before the features": (at_once(HEADER), error(TIMEOUT, "stream-timeout")),
+    "stops in the TLS handshake": (
+        at_once(HEADER, features(STARTTLS), PROCEED),
+        error(TIMEOUT, "stream-timeout"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STALLS)
+async def test_stalled_server_is_an_error_at_the_deadline(name, checker, dns):
+    script, verdict = STALLS[name]
+    async with ScriptedAuthority(script) as authority:
+        publish(dns, authority)
+        assert await checker.check(CHECK, timeout_seconds=0.4) == verdict
+
+
+# TLS
+
+
+async def test_starttls_is_used_when_offered(checker, dns, tls):
+    async with ScriptedAuthority(starttls_then_honest, context=tls) as authority:
+        publish(dns, authority)
+        assert await checker.check(CHECK, timeout_seconds=10) == VALID
+
+
+async def test_direct_tls_names_the_sender_domain_and_its_protocol(checker, dns, tls):
+    seen: list[tuple[str | None, str | None]] = []
+    names: list[str | None] = []
+
+    async def script(peer: Peer) -> None:
+        session = peer.writer.get_extra_info("ssl_object")
+        seen.append((session.selected_alpn_protocol(), session.version()))
+        await honest(peer)
+
+    tls.sni_callback = lambda _session, name, _context: names.append(name)
+    try:
+        async with ScriptedAuthority(script, context=tls, direct_tls=True) as authority:
+            publish(dns, authority, service="_xmpps-server")
+            assert await checker.check(CHECK, timeout_seconds=10) == VALID
+    finally:
+        tls.sni_callback = None
+    assert seen == [("xmpp-server", "TLSv1.3")]
+    assert names == ["capulet.example"]
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+async def test_old_tls_is_refused(checker, dns):
+    old = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    old.minimum_version = ssl.TLSVersion.TLSv1
+    old.maximum_version = ssl.TLSVersion.TLSv1_1
+    async with ScriptedAuthority(starttls_then_honest, context=old) as authority:
+        publish(dns, authority)
+        verdict = await checker.check(CHECK, timeout_seconds=10)
+    assert verdict == error(TIMEOUT, "tls-failed")
+
+
+async def test_clear_text_injected_before_tls_proves_nothing(checker, dns, tls):
+    async def script(peer: Peer) -> None:
+        await peer.header()
+        peer.send(HEADER, features(STARTTLS, DIALBACK))
+        await peer.until("xmpp-tls'/>")
+        peer.send(PROCEED, answer("valid"))
+        await peer.reader.read()
+
+    async with ScriptedAuthority(script, context=tls) as authority:
+        publish(dns, authority)
+        verdict = await checker.check(CHECK, timeout_seconds=10)
+    assert verdict == error(TIMEOUT, "stream-violation")
+
+
+async def test_no_way_back_to_clear_text_once_tls_was_offered(checker, dns):
+    """The first target offers TLS and fails, the second would say valid on cleartext."""
+    broken = at_once(HEADER, features(STARTTLS), PROCEED, close=True)
+    async with ScriptedAuthority(broken) as first, ScriptedAuthority(honest) as second:
+        publish(dns, first, second)
+        verdict = await checker.check(CHECK, timeout_seconds=10)
+        assert (first.connections, second.connections) == (1, 1)
+    assert verdict == error(TIMEOUT, "tls-missing")
+
+
+async def test_no_way_back_to_clear_text_after_direct_tls_failed(checker, dns):
+    async with ScriptedAuthority(silent) as first, ScriptedAuthority(honest) as second:
+        publish(dns, first, service="_xmpps-server")
+        publish(dns, second, first_priority=1)
+        verdict = await checker.check(CHECK, timeout_seconds=10)
+    assert verdict == error(TIMEOUT, "tls-missing")
+
+
+async def test_answer_cut_off_by_the_end_of_tls_is_missing(checker, dns, tls):
+    async def script(peer: Peer) -> None:
+        await peer.header()
+        peer.send(HEADER, features(DIALBACK))
+        await peer.verify()
+
+    async with ScriptedAuthority(script, context=tls, direct_tls=True) as authority:
+        publish(dns, authority, service="_xmpps-server")
+        verdict = await checker.check(CHECK, timeout_seconds=10)
+    assert verdict == error(TIMEOUT, "answer-missing")
+
+
+# Several targets
+
+
+@pytest.mark.parametrize("script", [reset_at_once, silent, at_once(stream_error("internal"))])
+async def test_second_target_is_asked_when_the_first_is_of_no_use(script, checker, dns):
+    async with ScriptedAuthority(script) as first, ScriptedAuthority(honest) as second:
+        publish(dns, first, second)
+        assert await checker.check(CHECK, timeout_seconds=10) == VALID
+
+
+async def test_second_target_is_asked_when_nothing_listens_at_the_first(checker, dns):
+    publish_dead(dns)
+    async with ScriptedAuthority(honest) as authority:
+        publish(dns, authority, first_priority=1)
+        assert await checker.check(CHECK, timeout_seconds=10) == VALID
+
+
+async def test_second_target_is_asked_when_the_first_has_no_address(checker, dns):
+    dns.add_srv("capulet.example", "nowhere.example", 5269)
+    async with ScriptedAuthority(honest) as authority:
+        publish(dns, authority, first_priority=1)
+        assert await checker.check(CHECK, timeout_seconds=10) == VALID
+
+
+async def test_invalid_is_final_whatever_other_targets_would_say(checker, dns):
+    wrong = asked_first(answer("invalid"))
+    async with ScriptedAuthority(wrong) as first, ScriptedAuthority(honest) as second:
+        publish(dns, first, second)
+        assert await checker.check(CHECK, timeout_seconds=10) == INVALID
+        assert second.connections == 0
+
+
+async def test_question_is_not_repeated_after_it_was_asked(checker, dns):
+    async with ScriptedAuthority(close_when_asked) as first, ScriptedAuthority(honest) as second:
+        publish(dns, first, second)
+        verdict = await checker.check(CHECK, timeout_seconds=10)
+        assert second.connections == 0
+    assert verdict == error(TIMEOUT, "answer-missing")
+
+
+async def test_failure_that_came_furthest_is_reported(checker, dns):
+    async with ScriptedAuthority(reset_at_once) as authority:
+        publish(dns, authority)
+        publish_dead(dns, priority=1)
+        verdict = await checker.check(CHECK, timeout_seconds=10)
+    assert verdict == error(TIMEOUT, "stream-closed")
+
+
+async def test_no_more_than_eight_targets_are_tried(checker, dns):
+    for priority in range(10):
+        publish_dead(dns, priority=priority)
+    verdict = await checker.check(CHECK, timeout_seconds=10)
+    assert verdict == error(FAILED, "connect-refused")
+    assert [bool(dns.asked(f"dead{number}.example")) for number in range(10)] == [
+        *[True] * 8,
+        *[False] * 2,
+    ]
+
+
+# DNS and TCP
+
+
+async def test_nothing_listens(checker, dns):
+    publish_dead(dns)
+    verdict = await checker.check(CHECK, timeout_seconds=10)
+    assert verdict == error(FAILED, "connect-refused")
+
+
+async def test_domain_that_does_not_exist(checker):
+    verdict = await checker.check(CHECK, timeout_seconds=10)
+    assert verdict == error(NOT_FOUND, "dns-no-address")
+
+
+async def test_domain_that_says_it_has_no_service(checker, dns):
+    dns.add_srv("capulet.example", ".", 0)
+    dns.add_address("capulet.example", fresh_address())
+    verdict = await checker.check(CHECK, timeout_seconds=10)
+    assert verdict == error(NOT_FOUND, "dns-no-service")
+
+
+async def test_broken_zone_is_an_error_and_no_reason_to_fall_back(checker, dns):
+    dns.script("_xmpp-server._tcp.capulet.example", Fail("SERVFAIL"))
+    dns.add_address("capulet.example", fresh_address())
+    verdict = await checker.check(CHECK, timeout_seconds=10)
+    assert verdict == error(TIMEOUT, "dns-servfail")
+    assert dns.asked("capulet.example") == []
+
+
+async def test_dns_that_does_not_answer(checker, dns):
+    dns.script("capulet.example", Silent())
+    verdict = await checker.check(CHECK, timeout_seconds=0.5)
+    assert verdict == error(TIMEOUT, "dns-timeout")
+
+
+async def test_nameserver_that_is_down_is_our_error_and_never_invalid():
+    address = fresh_address()
+    (port,) = free_ports(address)
+    checker = Checker(Resolver([f"{address}:{port}"], timeout_seconds=2.0))
+    verdict = await checker.check(CHECK, timeout_seconds=10)
+    assert (verdict.outcome, verdict.condition) == (Outcome.ERROR, TIMEOUT)
+    assert verdict.reason in {"dns-unreachable", "dns-timeout"}  # c-ares says either
+    await checker.close()
+
+
+# Policy
+
+
+async def test_address_that_is_not_public_is_not_dialled(resolver, dns):
     async with ScriptedAuthority(honest) as authority:
         publish(dns, authority)
-        assert await checker.check(CHECK, timeout_seconds=5) == VALID
+        verdict = await Checker(resolver).check(CHECK, timeout_seconds=10)
+        assert authority.connections == 0
+    assert verdict == error(FAILED, "address-refused")
 
 
-async def test_starttls_is_used_when_offered(
-    checker: Checker, dns: DnsServer, tls: ssl.SSLContext
-) -> None:
-    async with ScriptedAuthority(tls_then_honest, context=tls) as authority:
+async def test_srv_target_that_is_an_address_is_not_taken(checker, dns):
+    async with ScriptedAuthority(honest) as authority:
+        dns.add_srv("capulet.example", authority.address, authority.port)
+        verdict = await checker.check(CHECK, timeout_seconds=10)
+        assert authority.connections == 0
+    assert verdict == error(NOT_FOUND, "dns-no-service")
+
+
+@pytest.mark.parametrize("sender", ["localhost", "127.0.0.1", "127.1", "a.0x7f", "192.0.2.7"])
+async def test_sender_that_is_no_public_name_is_refused(sender, checker, dns):
+    verdict = await checker.check(check_of(sender), timeout_seconds=10)
+    assert verdict == error(Condition.NOT_ACCEPTABLE, "sender-refused")
+    assert dns.queries == []
+
+
+async def test_check_that_requires_a_certificate_is_not_authorized(checker, dns):
+    verdict = await checker.check(replace(CHECK, require="certificate"), timeout_seconds=10)
+    assert verdict == error(Condition.NOT_AUTHORIZED, "certificate-required")
+    assert dns.queries == []
+
+
+async def test_checks_above_the_limit_are_refused_and_those_below_go_on(resolver, dns):
+    checker = Checker(resolver, allow_private_addresses=True, max_checks=2)
+    ready, go = asyncio.Semaphore(0), asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        ready.release()
+        await go.wait()
+        await honest(peer)
+
+    async with ScriptedAuthority(script) as authority:
         publish(dns, authority)
-        assert await checker.check(CHECK, timeout_seconds=5) == VALID
+        running = [asyncio.create_task(checker.check(CHECK)) for _ in range(2)]
+        await ready.acquire()
+        await ready.acquire()
+        assert await checker.check(CHECK) == error(Condition.RESOURCE_CONSTRAINT, "too-many-checks")
+        go.set()
+        assert await asyncio.gather(*running) == [VALID, VALID]
+        assert await checker.check(CHECK) == VALID
 
 
-async def test_direct_tls_is_used_where_srv_says_so(
-    checker: Checker, dns: DnsServer, tls: ssl.SSLContext
-) -> None:
-    async with ScriptedAuthority(honest, context=tls, direct_tls=True) as authority:
-        publish(dns, authority, service="_xmpps-server")
-        assert await checker.check(CHECK, timeout_seconds=5) == VALID
+# Many at once, and what is left behind
+
+
+async def test_checks_at_once_do_not_mix_their_answers(checker, dns):
+    keys = [KEY, "0" * 64] * 10
+    async with ScriptedAuthority(honest) as authority:
+        publish(dns, authority)
+        verdicts = await asyncio.gather(
+            *(checker.check(check_of(key=key), timeout_seconds=10) for key in keys)
+        )
+    assert verdicts == [VALID, INVALID] * 10
+
+
+async def test_connection_is_closed_after_the_answer(checker, dns):
+    """XEP-0220 §2.1.2: a connection for verification only should be closed at once."""
+    rest: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def script(peer: Peer) -> None:
+        await peer.header()
+        peer.send(HEADER, features(DIALBACK))
+        await peer.verify()
+        peer.send(answer("valid"))
+        rest.set_result(await peer.reader.read())
+
+    async with ScriptedAuthority(script) as authority:
+        publish(dns, authority)
+        assert await checker.check(CHECK, timeout_seconds=10) == VALID
+        assert await asyncio.wait_for(rest, 10) == b"</stream:stream>"
+
+
+async def test_check_that_is_cancelled_closes_its_connection(checker, dns):
+    asked = asyncio.Event()
+    rest: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def script(peer: Peer) -> None:
+        await peer.header()
+        peer.send(HEADER, features(DIALBACK))
+        await peer.verify()
+        asked.set()
+        rest.set_result(await peer.reader.read())
+
+    async with ScriptedAuthority(script) as authority:
+        publish(dns, authority)
+        task = asyncio.create_task(checker.check(CHECK, timeout_seconds=10))
+        await asked.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await asyncio.wait_for(rest, 10) == b"</stream:stream>"
+
+
+@pytest.mark.parametrize("script", [honest, asked_first(answer("error", inner=KEY), "<<")])
+async def test_key_is_in_no_log_line(script, checker, dns, caplog):
+    caplog.set_level(logging.DEBUG)
+    async with ScriptedAuthority(script) as authority:
+        publish(dns, authority)
+        await checker.check(CHECK, timeout_seconds=10)
+    assert "capulet.example -> montague.example" in caplog.text
+    assert KEY not in caplog.text
+
+
+async def test_fault_of_ours_is_an_error_and_never_invalid(dns, caplog):
+    class Broken(Resolver):
+        async def targets(self, domain: Domain) -> None:  # type: ignore[override]
+            raise RuntimeError("boom")
+
+    checker = Checker(Broken([dns.nameserver]))
+    verdict = await checker.check(CHECK, timeout_seconds=10)
+    assert verdict == error(Condition.INTERNAL_SERVER_ERROR, "check-failed")
+    assert verdict.outcome is Outcome.ERROR
+    assert "boom" in caplog.text
+    await checker.close()

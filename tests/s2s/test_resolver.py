@@ -1,0 +1,136 @@
+"""The resolver against a real DNS server."""
+
+from __future__ import annotations
+
+import pytest
+
+from sidecar.lab.dns import DnsServer
+from sidecar.lab.script import Fail, Silent, Truncate
+from sidecar.names import Domain
+from sidecar.s2s.failures import Failure, Reason
+from sidecar.s2s.resolver import Resolver
+from sidecar.s2s.srv import Target
+
+CAPULET = Domain.parse("capulet.example")
+DIRECT, PLAIN = "_xmpps-server._tcp", "_xmpp-server._tcp"
+
+
+def reason(result: object) -> Reason:
+    assert isinstance(result, Failure)
+    return result.reason
+
+
+async def test_both_services_are_asked_and_merged(resolver, dns):
+    dns.add_srv(CAPULET, "plain.example", 5269, service=PLAIN, priority=2)
+    dns.add_srv(CAPULET, "direct.example", 443, service=DIRECT, priority=1)
+    assert await resolver.targets(CAPULET) == (
+        Target("direct.example", 443, direct_tls=True),
+        Target("plain.example", 5269),
+    )
+
+
+async def test_domain_itself_is_the_target_where_there_is_no_srv_record(resolver, dns):
+    dns.add_address(CAPULET, "192.0.2.1")
+    assert await resolver.targets(CAPULET) == (Target("capulet.example", 5269),)
+
+
+async def test_names_are_asked_as_a_labels(resolver, dns):
+    domain = Domain.parse("bücher.example")
+    dns.add_srv("xn--bcher-kva.example", "host.example", 5269)
+    assert await resolver.targets(domain) == (Target("host.example", 5269),)
+
+
+async def test_dot_on_one_service_leaves_the_other(resolver, dns):
+    dns.add_srv(CAPULET, ".", 0, service=PLAIN)
+    dns.add_srv(CAPULET, "direct.example", 443, service=DIRECT)
+    assert await resolver.targets(CAPULET) == (Target("direct.example", 443, direct_tls=True),)
+
+
+async def test_dot_for_direct_tls_alone_does_not_forbid_the_fallback(resolver, dns):
+    dns.add_srv(CAPULET, ".", 0, service=DIRECT)
+    assert await resolver.targets(CAPULET) == (Target("capulet.example", 5269),)
+
+
+@pytest.mark.parametrize("target", [".", "127.0.0.1", "10.0x1"])
+async def test_target_that_is_no_name_is_no_service_and_no_fallback(target, resolver, dns):
+    dns.add_srv(CAPULET, target, 5269)
+    dns.add_address(CAPULET, "192.0.2.1")
+    assert reason(await resolver.targets(CAPULET)) is Reason.DNS_NO_SERVICE
+
+
+async def test_one_service_that_fails_leaves_the_other(resolver, dns):
+    dns.script(f"{DIRECT}.{CAPULET}", Fail("SERVFAIL"))
+    dns.add_srv(CAPULET, "plain.example", 5269, service=PLAIN)
+    assert await resolver.targets(CAPULET) == (Target("plain.example", 5269),)
+
+
+@pytest.mark.parametrize("rcode", ["SERVFAIL", "REFUSED", "NOTIMP", "FORMERR"])
+async def test_failure_is_told_apart_from_absence(rcode, resolver, dns):
+    dns.script(CAPULET, Fail(rcode))
+    assert reason(await resolver.targets(CAPULET)) is Reason.DNS_SERVFAIL
+    assert reason(await resolver.addresses(CAPULET)) is Reason.DNS_SERVFAIL
+
+
+async def test_silence_is_a_timeout(dns):
+    dns.script(CAPULET, Silent())
+    resolver = Resolver([dns.nameserver], timeout_seconds=0.3)
+    assert reason(await resolver.targets(CAPULET)) is Reason.DNS_TIMEOUT
+    assert reason(await resolver.addresses(CAPULET)) is Reason.DNS_TIMEOUT
+    await resolver.close()
+
+
+async def test_addresses_of_both_families_by_turns(resolver, dns):
+    dns.add_address("host.example", "192.0.2.1", "192.0.2.2", "2001:db8::1")
+    found = await resolver.addresses("host.example")
+    assert found[0] == "2001:db8::1"
+    assert sorted(found) == ["192.0.2.1", "192.0.2.2", "2001:db8::1"]
+
+
+async def test_addresses_behind_an_alias(resolver, dns):
+    dns.add_cname("alias.example", "host.example")
+    dns.add_address("host.example", "192.0.2.1")
+    assert await resolver.addresses("alias.example") == ("192.0.2.1",)
+
+
+async def test_name_without_addresses(resolver, dns):
+    dns.add("host.example", "TXT", "x")
+    assert reason(await resolver.addresses("host.example")) is Reason.DNS_NO_ADDRESS
+    assert reason(await resolver.addresses("nowhere.example")) is Reason.DNS_NO_ADDRESS
+
+
+async def test_one_family_is_enough_when_the_other_fails(dns):
+    class V4Only(Resolver):
+        async def _lookup(self, name, record_type):
+            if record_type == "AAAA":
+                return Failure(Reason.DNS_SERVFAIL)
+            return await super()._lookup(name, record_type)
+
+    resolver = V4Only([dns.nameserver])
+    dns.add_address("host.example", "192.0.2.1")
+    assert await resolver.addresses("host.example") == ("192.0.2.1",)
+    await resolver.close()
+
+
+async def test_literal_is_asked_in_dns_and_never_taken_as_it_is(resolver, dns):
+    assert reason(await resolver.addresses("127.0.0.1")) is Reason.DNS_NO_ADDRESS
+    assert dns.asked("127.0.0.1", "A")
+
+
+async def test_answer_too_long_for_udp_comes_over_tcp(resolver, dns):
+    dns.script(CAPULET, Truncate())
+    for number in range(100):
+        dns.add_srv(CAPULET, f"host{number}.a-rather-long-name.example", 5269)
+    targets = await resolver.targets(CAPULET)
+    assert len(targets) == 8
+    assert {query.transport for query in dns.asked(f"{PLAIN}.{CAPULET}")} == {"udp", "tcp"}
+
+
+async def test_next_nameserver_is_asked_when_one_is_down(dns):
+    async with DnsServer() as other:
+        other.add_srv(CAPULET, "host.example", 5269)
+        down = dns.nameserver
+        await dns.__aexit__(None, None, None)
+        resolver = Resolver([down, other.nameserver])
+        assert await resolver.targets(CAPULET) == (Target("host.example", 5269),)
+        await resolver.close()
+        await dns.__aenter__()
