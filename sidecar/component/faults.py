@@ -106,7 +106,7 @@ def stream_fault(condition: str, text: str, jid: str) -> Fault:
             return Fault(
                 FaultKind.HOST_UNKNOWN,
                 f"the server knows no component {jid}",
-                "add the component to the server's configuration, or correct jid",
+                "add the component to the server's configuration, or correct jid or port",
             )
         case "invalid-namespace" | "invalid-xml" | "improper-addressing" | "bad-format":
             return NOT_A_COMPONENT_PORT

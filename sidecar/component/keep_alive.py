@@ -46,11 +46,13 @@ class KeepAlive:
         """An authenticated request came from `domain`."""
         self._hosted = domain
 
-    def learn_answer(self, iq_id: str | None) -> None:
-        """An answer of any kind came for `iq_id`."""
-        if iq_id and iq_id == self._asked_id:
-            self._hosted = self._hosted or self._guess
-            self._answered.set()
+    def learn_answer(self, iq_id: str | None) -> bool:
+        """An answer of any kind came for `iq_id`; return whether that was our ping."""
+        if not iq_id or iq_id != self._asked_id:
+            return False
+        self._hosted = self._hosted or self._guess
+        self._answered.set()
+        return True
 
     async def watch(self, stream: ComponentStream) -> None:
         """Return when `stream` is closed, after closing it when the server fell silent."""

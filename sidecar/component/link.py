@@ -190,8 +190,8 @@ class Link:
                 )
                 stream.reply(render_refusal(condition, judged.address, judged.told))
             case None:
-                self._counts["dropped"] += 1
-                self._keep_alive.learn_answer(iq.get("id"))
+                is_pong = self._keep_alive.learn_answer(iq.get("id"))
+                self._counts["pong" if is_pong else "dropped"] += 1
 
     def _announce(self, fault: Fault) -> None:
         """One line per change; what repeats itself is for debugging."""

@@ -24,7 +24,7 @@ class LinkState:
     `since_seconds` is when `phase` began, `connected_since_seconds` set only while connected,
     both Unix times. `last_fault` stays after a reconnect. `counts` are since the start:
     `issue`, `verify`, `check`, `report` admitted; `refused`, `dropped`, `expired`, `overload`,
-    `connects`.
+    `connects`, `pong`.
     """
 
     jid: Domain

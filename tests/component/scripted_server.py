@@ -123,7 +123,7 @@ class Connection:
         self.stanzas: asyncio.Queue[Element] = asyncio.Queue()
         self.header: asyncio.Future[Element] = asyncio.get_running_loop().create_future()
         self.ended = asyncio.Event()
-        self._reading: asyncio.Task[None] | None = asyncio.ensure_future(self._read())
+        self._reading = asyncio.ensure_future(self._read())
 
     async def _read(self) -> None:
         try:
@@ -201,6 +201,11 @@ class Connection:
     def close(self) -> None:
         self.writer.close()
 
+    async def stopped(self) -> None:
+        """Return when nothing of this connection runs any more."""
+        self._reading.cancel()
+        await asyncio.gather(self._reading, return_exceptions=True)
+
 
 class ScriptedServer:
     """`async with ScriptedServer() as server`, then `await server.accept()` per connection."""
@@ -235,5 +240,4 @@ class ScriptedServer:
         self._server.close()
         for connection in self._all:
             connection.close()
-            if connection._reading is not None:
-                connection._reading.cancel()
+            await connection.stopped()
