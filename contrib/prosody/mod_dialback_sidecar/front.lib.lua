@@ -12,7 +12,6 @@ local hosts = prosody.hosts;
 return function (parts)
 	local link, streams, elements, native = parts.link, parts.streams, parts.elements, parts.native;
 	local read = setmetatable({}, { __mode = "k" }); -- stanza -> element
-	local received = setmetatable({}, { __mode = "k" }); -- stanza -> what elements.as_received gave
 	local front = {};
 
 	-- Does the operator want dialback for what this stream talks to?
@@ -30,7 +29,7 @@ return function (parts)
 
 	-- Returns the element, false when it was answered or dropped, nil when it is not for this module.
 	local function judge(session, stanza)
-		local raw = received[stanza] or elements.as_received(stanza);
+		local raw = elements.as_received(stanza);
 		local element, wrong = elements.read(stanza, raw);
 		if not is_for_us(session, element and element.to) then return nil; end
 		if raw.type then
@@ -50,11 +49,6 @@ return function (parts)
 	local function look(stanza, session)
 		if stanza.attr.xmlns ~= elements.xmlns or session.destroyed
 			or (stanza.name ~= "result" and stanza.name ~= "verify") then
-			return stanza;
-		end
-		if session.notopen then
-			-- Our own header is not sent yet, so nothing can be answered: judged by the handler.
-			received[stanza] = elements.as_received(stanza);
 			return stanza;
 		end
 		local element = judge(session, stanza);
@@ -83,7 +77,7 @@ return function (parts)
 		end
 	end
 
-	-- For the handlers; returns what `judge` does.
+	-- For the handlers; returns what `judge` does. An element that no filter saw is judged now.
 	function front.element(session, stanza)
 		local element = read[stanza];
 		if element == nil then

@@ -20,7 +20,8 @@ local mac = module:require "mac";
 local xmlns = "urn:dialback-sidecar:1";
 local hosts = prosody.hosts;
 
-local SUSPECT_SECONDS = 10; -- how long a sidecar that did not answer in time is asked last
+-- How long a sidecar that did not answer in time is asked last, or with a fallback not at all.
+local SUSPECT_SECONDS, SKIPPED_SECONDS = 10, 60;
 local COMPLAINT_SECONDS = 60;
 local SHARE = { issue = 0.5; verify = 0.5; check = 1; report = 1 }; -- of the time left, while others could be asked
 local ORDER = { issue = 1; verify = 2; check = 3; report = 4 }; -- in which requests are settled when all fail
@@ -40,6 +41,12 @@ function link.on_silence(jid) end -- luacheck: ignore 212
 
 function link.use(list)
 	jids = list;
+end
+
+function link.forget(domain)
+	for i = #jids, 1, -1 do
+		if jids[i] == domain then table.remove(jids, i); end
+	end
 end
 
 function link.is_sidecar(domain)
@@ -120,7 +127,7 @@ local function settle(attempt, reply, problem)
 end
 
 local function time_out(attempt)
-	suspect_until[attempt.jid] = now() + SUSPECT_SECONDS;
+	suspect_until[attempt.jid] = now() + (link.skips_mute and SKIPPED_SECONDS or SUSPECT_SECONDS);
 	rarely("silent " .. attempt.jid, "warn", "%s is connected and did not answer in time (%s): look at the log of "
 		.. "dialback-sidecar", attempt.jid, attempt.request.job);
 	settle(attempt, nil, "the sidecar did not answer in time");
@@ -136,7 +143,7 @@ function send(request, problem)
 	end
 	local key = jid and key_of(jid);
 	if not key then
-		problem = problem or "no sidecar is connected";
+		problem = problem or (link.is_up() and "the sidecar does not answer" or "no sidecar is connected");
 		link.on_outage(problem);
 		return request.done(nil, problem);
 	end

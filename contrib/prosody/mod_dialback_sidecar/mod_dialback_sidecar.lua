@@ -210,7 +210,8 @@ local function adopt(name)
 	end
 	if not link.is_sidecar(name) then return; end
 	if host.type ~= "component" then
-		module:log("error", "dialback_sidecar_jids: %s is not a Component of this server; it is never asked", name);
+		module:log("error", "dialback_sidecar_jids: %s is not a Component of this server; left out", name);
+		link.forget(name);
 		return;
 	end
 	isolation.apply(host);
