@@ -148,14 +148,10 @@ def _show(handshake: Handshake, start: float) -> None:
     sender, target = handshake.pair
     answered = {decision.job for decision in handshake.decisions}
     deciders = [
-        "the sidecar" if job in answered else f"{_SERVERS[domain]} itself"
+        f"{job} sidecar" if job in answered else f"{job} {_SERVERS[domain]} itself"
         for job, domain in zip(_JOBS, (sender, sender, target), strict=True)
     ]
-    click.echo(
-        "         who decided: issue {}, verify {},\n{:22}check {}".format(
-            *deciders[:2], "", deciders[2]
-        )
-    )
+    click.echo(f"         who decided: {', '.join(deciders)}")
 
 
 async def _stay(stage: Stage) -> None:
@@ -168,12 +164,12 @@ Everything stays up until Ctrl-C. To try, in another terminal:
     {shell} 's2s:closeall()'
     {shell} 'xmpp:ping("capulet.example", "montague.example")'
 
-  stop the sidecar, see the ping fail at once, and go on with `kill -CONT`:
+  stop the sidecar: new handshakes fail, with errors, until `kill -CONT`:
     kill -STOP {stage.sidecar.pid}
 
   connect a chat client (trust the certificate), password {stage.password}:
-    {stage.juliet.jid}   {stage.capulet.address} port {stage.capulet.c2s_port}
-    {stage.romeo.jid}  {stage.montague.address} port {stage.montague.c2s_port}
+    {stage.juliet.jid}    {stage.capulet.address} port {stage.capulet.c2s_port}
+    {stage.romeo.jid}   {stage.montague.address} port {stage.montague.c2s_port}
 
 Decisions of the sidecar from here on:""")
     await _follow(stage)

@@ -7,12 +7,14 @@ commands go over its standard input, so no command port is open, and its end is 
 from __future__ import annotations
 
 import base64
+import json
 import re
 import secrets
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from sidecar.lab.addresses import free_ports, fresh_address, require_free
 from sidecar.lab.certificates import self_signed
@@ -154,6 +156,7 @@ class Ejabberd:
         await self._process.wait_listening(self.address, *ports)
         for source in self.settings.contrib_modules:
             await self.install_module(source)
+        await self.put_modules_d(self.settings.modules_d)
         for jid, password in self.settings.accounts.items():
             user, _, host = jid.partition("@")
             await self.evaluate(
@@ -206,6 +209,15 @@ class Ejabberd:
         sources = self.directory / "contrib" / "sources"
         shutil.copytree(source, sources / source.name, dirs_exist_ok=True)
         return await self.ctl("module_install", source.name)
+
+    async def put_modules_d(self, files: Mapping[str, Mapping[str, Any]]) -> None:
+        """Put files into the private `modules.d` and load them live."""
+        for name, content in files.items():
+            path = self.directory / "contrib" / "conf" / name
+            path.touch(mode=0o600)
+            path.write_text(json.dumps(content))
+        if files:
+            await self.ctl("reload_config")
 
     async def configure(self, settings: EjabberdSettings) -> None:
         """Write a new configuration and load it live."""

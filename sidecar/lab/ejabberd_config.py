@@ -35,6 +35,8 @@ class EjabberdSettings:
     components: Sequence[ServiceListener] = ()
     contrib_modules: Sequence[Path] = ()
     """Source folders (`src/`, `NAME.spec`) installed with `module_install` after the start."""
+    modules_d: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Files of `modules.d` by name, put there once `contrib_modules` are installed."""
     modules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """More modules with their options, beside the few of a small server."""
     certificates: Mapping[str, Certificate] = field(default_factory=dict)

@@ -77,5 +77,9 @@ def _montague(password: str, bolted_on: bool) -> EjabberdSettings:
         {ROMEO: password},
         components=[ServiceListener(_MONTAGUE_LINK, secrets.token_hex(16))],
         contrib_modules=[EJABBERD_MODULE],
-        modules={"mod_dialback_sidecar": {}},
+        modules_d={
+            "dialback_sidecar.yml": {
+                "modules": {"mod_dialback_sidecar": {"component": _MONTAGUE_LINK}}
+            }
+        },
     )

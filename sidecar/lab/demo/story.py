@@ -13,7 +13,8 @@ from sidecar.lab.output import Line
 # A line of the daemon's: time, program, level, then the decision as the engine words it.
 _DECISION = re.compile(
     r"^(?P<time>\S+) dialback-sidecar \w+\s+(?P<job>issue|verify|check) "
-    r"(?P<sender>\S+) -> (?P<target>\S+) (?P<said>(?:valid|invalid|error)\b.*) (?P<ms>[\d.]+) ms$"
+    r"(?P<sender>\S+) -> (?P<target>[^\s:]+) "
+    r"(?P<said>(?:valid|invalid|error)\b.*) (?P<ms>[\d.]+) ms$"
 )
 
 

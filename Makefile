@@ -1,0 +1,36 @@
+# Everything runs in .venv and starts its own throw-away servers.
+
+VENV := .venv
+READY := $(VENV)/.ready
+
+.PHONY: help demo test lint servers clean
+
+help:
+	@echo "make demo         two real servers, a message each way, who decided what"
+	@echo "make demo ONCE=1  the same, ends by itself, non-zero if anything failed"
+	@echo "make demo BOTH=1  the sidecar decides for both servers"
+	@echo "make test         all tests, on real servers (TESTS=tests/keys for some)"
+	@echo "make lint         ruff, mypy, luacheck"
+
+demo: $(READY) servers
+	@$(VENV)/bin/dialback-sidecar demo $(if $(ONCE),--once) $(if $(BOTH),--both)
+
+test: $(READY) servers
+	@$(VENV)/bin/python -m pytest $(TESTS)
+
+lint: $(READY)
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/mypy
+	@if command -v luacheck >/dev/null; then luacheck --quiet contrib/prosody; \
+		else echo "luacheck is not installed (Debian: lua-check)"; fi
+
+servers:
+	@.ci/servers
+
+$(READY): pyproject.toml
+	@python=$$(.ci/python) && "$$python" -m venv --clear $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV)
