@@ -33,8 +33,8 @@ class LinkKey:
 def canonical_request(iq: Element, payload: Element) -> str:
     """Return what the MAC of a request covers: id, addresses and type of `iq`, and `payload`."""
     get = iq.get
-    head = ("request", get("id", ""), get("from", ""), get("to", ""), get("type", ""))
-    return "".join(map(_field, head)) + canonical_element(payload)
+    head = (get("id", ""), get("from", ""), get("to", ""), get("type", ""))
+    return f"7:request{''.join(map(_field, head))}{canonical_element(payload)}"
 
 
 def canonical_reply(request_mac: str, payload: str) -> str:
