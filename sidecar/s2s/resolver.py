@@ -9,6 +9,7 @@ from typing import Any
 
 import aiodns
 
+from sidecar.errors import InvalidValue
 from sidecar.names import Domain
 from sidecar.s2s.failures import Failure, Reason
 from sidecar.s2s.policy import is_literal
@@ -45,9 +46,8 @@ class Resolver:
     async def targets(self, domain: Domain) -> tuple[Target, ...] | Failure:
         """Where the server of `domain` may be, in the order to try (RFC 6120 §3.2, XEP-0368)."""
         name = domain.a_label
-        direct, plain = await asyncio.gather(
-            self._lookup(f"_xmpps-server._tcp.{name}", "SRV"),
-            self._lookup(f"_xmpp-server._tcp.{name}", "SRV"),
+        direct, plain = await self._lookup(
+            (f"_xmpps-server._tcp.{name}", "SRV"), (f"_xmpp-server._tcp.{name}", "SRV")
         )
         records = [
             *_srv_records(direct, direct_tls=True),
@@ -63,7 +63,7 @@ class Resolver:
 
     async def addresses(self, name: str) -> tuple[str, ...] | Failure:
         """The addresses of a target, IPv6 and IPv4 by turns (RFC 8305 §4)."""
-        v6, v4 = await asyncio.gather(self._lookup(name, "AAAA"), self._lookup(name, "A"))
+        v6, v4 = await self._lookup((name, "AAAA"), (name, "A"))
         merged: list[str] = []
         lists = [[record.addr for record in found] for found in (v6, v4) if isinstance(found, list)]
         for place in range(max((len(each) for each in lists), default=0)):
@@ -77,22 +77,44 @@ class Resolver:
         if close is not None:
             await close()
 
-    async def _lookup(self, name: str, record_type: str) -> list[Any] | Failure:
-        """Return the data of all records of that type; an empty list when there are none."""
+    async def _lookup(self, *questions: tuple[str, str]) -> list[list[Any] | Failure]:
+        """Ask all (name, type) at once. An empty list means that there are no such records."""
+        asked = [_ask(self._aiodns, name, record_type) for name, record_type in questions]
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                return await _query(self._aiodns, name, record_type)
-        except TimeoutError:
-            return Failure(Reason.DNS_TIMEOUT, f"{record_type} {name}")
-        except aiodns.error.DNSError as error:
-            code, text = error.args[0], error.args[-1]
-        if code in _NONE:
-            return []
-        if code == _TIMEOUT:
-            return Failure(Reason.DNS_TIMEOUT, f"{record_type} {name}")
-        if code == _UNREACHABLE:
-            return Failure(Reason.DNS_UNREACHABLE, f"{record_type} {name}: {text}")
-        return Failure(Reason.DNS_SERVFAIL, f"{record_type} {name}: {text}")
+            await asyncio.wait(asked, timeout=self._timeout_seconds)
+        finally:
+            for future in asked:
+                future.cancel()
+        return [
+            _result(future, name, record_type)
+            for future, (name, record_type) in zip(asked, questions, strict=True)
+        ]
+
+
+def _ask(resolver: aiodns.DNSResolver, name: str, record_type: str) -> asyncio.Future[Any]:
+    if hasattr(resolver, "query_dns"):
+        return resolver.query_dns(name, record_type)
+    older: Any = resolver  # COMPAT(aiodns 3): another method, other result types
+    future: asyncio.Future[Any] = older.query(name, record_type)
+    return future
+
+
+def _result(asked: asyncio.Future[Any], name: str, record_type: str) -> list[Any] | Failure:
+    if asked.cancelled():
+        return Failure(Reason.DNS_TIMEOUT, f"{record_type} {name}")
+    error = asked.exception()
+    if error is None:
+        return _records(asked.result(), record_type)
+    if not isinstance(error, aiodns.error.DNSError):
+        raise error
+    code, text = error.args[0], error.args[-1]
+    if code in _NONE:
+        return []
+    if code == _TIMEOUT:
+        return Failure(Reason.DNS_TIMEOUT, f"{record_type} {name}")
+    if code == _UNREACHABLE:
+        return Failure(Reason.DNS_UNREACHABLE, f"{record_type} {name}: {text}")
+    return Failure(Reason.DNS_SERVFAIL, f"{record_type} {name}: {text}")
 
 
 def _one_of(*found: list[Any] | Failure) -> Failure | None:
@@ -112,16 +134,14 @@ class _Address:
         self.addr = addr
 
 
-async def _query(resolver: aiodns.DNSResolver, name: str, record_type: str) -> list[Any]:
-    if hasattr(resolver, "query_dns"):
-        result = await resolver.query_dns(name, record_type)
+def _records(result: Any, record_type: str) -> list[Any]:
+    """The data of the records of that type; those of the aliases on the way are left out."""
+    if hasattr(result, "answer"):
         wanted = _RECORD_TYPES[record_type]
         return [record.data for record in result.answer if record.type == wanted]
-    older: Any = resolver  # COMPAT(aiodns 3): another method, other result types
-    records = await older.query(name, record_type)
-    if record_type == "SRV":
-        return list(records)
-    return [_Address(record.host) for record in records]
+    if record_type == "SRV":  # COMPAT(aiodns 3)
+        return list(result)
+    return [_Address(record.host) for record in result]
 
 
 def _srv_records(found: list[Any] | Failure, *, direct_tls: bool) -> list[SrvRecord]:
@@ -147,6 +167,10 @@ def _new_aiodns(nameservers: Sequence[str]) -> aiodns.DNSResolver:
         options |= {"udp_port": port, "tcp_port": port}
         servers = [host for host, _ in split]
     else:
+        if not hasattr(aiodns.DNSResolver, "query_dns"):  # COMPAT(aiodns 3)
+            raise InvalidValue(
+                "check.nameservers", f"expected one port for all of them, got {sorted(ports)}"
+            )
         servers = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in split]
     return aiodns.DNSResolver(nameservers=servers, **options)
 
