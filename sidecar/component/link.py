@@ -112,7 +112,7 @@ class Link:
             self._enter(Phase.STOPPED)
 
     async def stop(self, grace_seconds: float = 5.0) -> None:
-        """Take nothing more, let what runs be answered within `grace_seconds`, close the stream."""
+        """Take no more checks, let what runs be answered within `grace_seconds`, end the stream."""
         self._stopping = True
         await self._work.finish(grace_seconds)
         if self._stream is not None:

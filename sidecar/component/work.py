@@ -18,7 +18,6 @@ from sidecar.protocol.link_replies import render_answer
 log = logging.getLogger(__name__)
 
 _OVERLOAD = Verdict.error(Condition.RESOURCE_CONSTRAINT, "sidecar-overloaded")
-_STOPPING = Verdict.error(Condition.RESOURCE_CONSTRAINT, "sidecar-stopping")
 _FAULT = Verdict.error(Condition.INTERNAL_SERVER_ERROR, "sidecar-fault")
 _SLOW = Verdict.error(Condition.INTERNAL_SERVER_ERROR, "sidecar-slow")
 
@@ -70,7 +69,11 @@ class Work:
         return len(self._checks) + len(self._quick) + len(self._reports)
 
     def take(self, request: Admitted, send: Send) -> None:
-        """Start answering `request`; over a limit, or when stopping, answer so at once."""
+        """Start answering `request`; over a limit, answer so at once.
+
+        When stopping, a check is left to the next sidecar: the module turns to it as soon as our
+        stream ends. What takes milliseconds is still answered.
+        """
         job = request.job
         limits = self._limits
         if isinstance(job, Check):
@@ -83,8 +86,8 @@ class Work:
             seconds = min(seconds, request.remaining_seconds)
         if seconds <= 0:
             self._counts["expired"] += 1
-        elif self._stopping:
-            self._reply(request, _STOPPING, send)
+        elif self._stopping and isinstance(job, Check):
+            self._counts["dropped"] += 1
         elif len(pool) >= room:
             self._counts["overload"] += 1
             self._reply(request, _OVERLOAD, send)
@@ -100,7 +103,7 @@ class Work:
             task.cancel()
 
     async def finish(self, grace_seconds: float) -> None:
-        """Take nothing more; let what runs be answered within `grace_seconds`, end the rest."""
+        """Take no more checks; let what runs be answered within `grace_seconds`, end the rest."""
         self._stopping = True
         running = [*self._checks, *self._quick, *self._reports]
         if running:
