@@ -5,6 +5,8 @@ from __future__ import annotations
 from xml.etree.ElementTree import Element, fromstring
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scripted_server import (
     CHECK,
     ISSUE,
@@ -21,7 +23,7 @@ from sidecar.component.admission import Admission, Admitted, Refused, Why
 from sidecar.config.link_domains import LinkDomains
 from sidecar.jobs import Check, Issue, Report, Verify
 from sidecar.names import Domain
-from sidecar.protocol.link_mac import LinkKey
+from sidecar.protocol.link_mac import LinkKey, canonical_request
 
 
 def _admission(*domains: str) -> Admission:
@@ -210,3 +212,45 @@ def test_malformed_request_is_bad_request_and_tells_its_field() -> None:
     assert isinstance(judged, Refused)
     assert judged.is_bad_request
     assert judged.told.startswith("stream: ")
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40) | st.sampled_from(
+    ["capulet.example", "montague.example", "true", "get", "initiating", "dialback", "valid", "1"]
+)
+NAMES = st.sampled_from(
+    "sender target stream ip remaining encrypted chain require role mechanism type".split()
+)
+TAGS = st.sampled_from("issue verify check report key certificate outcome later".split())
+
+
+def _element(tag: str, attributes: dict[str, str], text: str, children: list[Element]) -> Element:
+    element = Element(f"{{{NS}}}{tag}", attributes)
+    element.text = text
+    element.extend(children)
+    return element
+
+
+PAYLOADS = st.recursive(
+    st.builds(_element, TAGS, st.dictionaries(NAMES, TEXT), TEXT, st.just([])),
+    lambda inner: st.builds(
+        _element, TAGS, st.dictionaries(NAMES, TEXT), TEXT, st.lists(inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@given(PAYLOADS, st.sampled_from(["get", "set"]))
+def test_whatever_is_signed_gets_a_judgement_and_no_exception(payload: Element, kind: str) -> None:
+    iq = Element("iq", {"type": kind, "id": "1", "from": "capulet.example", "to": JID})
+    iq.append(payload)
+    payload.set("mac", LinkKey(SECRET).mac(canonical_request(iq, payload)))
+    judged = _admission().admit(iq)
+    assert isinstance(judged, Admitted) or (isinstance(judged, Refused) and judged.told)
+
+
+@given(st.dictionaries(st.sampled_from(["type", "id", "from", "to"]), TEXT), PAYLOADS)
+def test_nothing_unsigned_is_admitted(attributes: dict[str, str], payload: Element) -> None:
+    iq = Element("iq", attributes)
+    iq.append(payload)
+    judged = _admission("*").admit(iq)
+    assert judged is None or (isinstance(judged, Refused) and not judged.told)

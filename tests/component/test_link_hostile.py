@@ -101,6 +101,13 @@ async def test_nothing_listening_is_told_and_retried(answers: Answers) -> None:
     assert state.connected_since_seconds is not None
 
 
+async def test_every_address_of_a_host_is_tried(server: ScriptedServer, answers: Answers) -> None:
+    config = link_config(server.port, host="localhost")  # ::1 comes first, and refuses
+    async with running(Link(config, answers, timing=QUICK)) as link:
+        await (await server.accept()).open()
+        await until(link, lambda state: state.phase is Phase.CONNECTED)
+
+
 async def test_unresolvable_host_is_told(answers: Answers) -> None:
     config = link_config(5347, host="nowhere.invalid")
     async with running(Link(config, answers, timing=QUICK)) as link:
