@@ -11,7 +11,7 @@
 %% Hooks
 -export([filter_packet/1, allow_host/3, route_unregistered/1, config_reloaded/0]).
 %% For the other modules
--export([option/2, components_of/1, is_component/1, log_handshake/4]).
+-export([option/2, components_of/1, is_component/1, log_handshake/4, warn_once/3, failed/3]).
 
 -include("logger.hrl").
 -include("xmpp.hrl").
@@ -174,6 +174,23 @@ log_handshake(Role, #{sender := Sender, target := Target, since := Since}, Outco
     ?INFO_MSG("dialback as ~ts server, ~ts -> ~ts: ~ts~ts, ~B ms",
               [Role, Sender, Target, Outcome, Detail,
                erlang:monotonic_time(millisecond) - Since]).
+
+%% What a peer can cause is logged once per stream.
+warn_once(#{dialback_warned := true} = State, _Format, _Args) ->
+    State;
+warn_once(State, Format, Args) ->
+    ?WARNING_MSG(Format, Args),
+    State#{dialback_warned => true}.
+
+%% A fault of ours, without the values that led to it.
+failed(Class, Reason, Stack) ->
+    Where = [{M, F, if is_list(A) -> length(A); true -> A end, proplists:get_value(line, Place)}
+             || {M, F, A, Place} <- lists:sublist(Stack, 3)],
+    Name = if is_atom(Reason) -> Reason;
+              is_tuple(Reason), is_atom(element(1, Reason)) -> element(1, Reason);
+              true -> other
+           end,
+    ?ERROR_MSG("~ts ~ts in ~0p", [Class, Name, Where]).
 
 %%% Code
 

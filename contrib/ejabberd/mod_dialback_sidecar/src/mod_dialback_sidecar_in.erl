@@ -9,6 +9,7 @@
 
 -include("logger.hrl").
 -include("xmpp.hrl").
+-include("mod_dialback_sidecar.hrl").
 
 -define(LINK, mod_dialback_sidecar_link).
 -define(WIRE, mod_dialback_sidecar_wire).
@@ -18,15 +19,14 @@
 %%% Hooks
 
 packet(State, #db_result{type = undefined} = Pkt) ->
-    guard(fun() -> check(State, Pkt) end, State, Pkt);
+    ?GUARD(check(State, Pkt), {stop, broken(Pkt, State)});
 packet(State, #db_verify{type = undefined} = Pkt) ->
-    guard(fun() -> verify(State, Pkt) end, State, Pkt);
+    ?GUARD(verify(State, Pkt), {stop, broken(Pkt, State)});
 packet(State, Pkt) when is_record(Pkt, db_result); is_record(Pkt, db_verify) ->
     %% Nothing was ever asked on this stream, so nothing can be answered on it (section 3.1).
-    ?WARNING_MSG("dialback sidecar: dropped an unsolicited ~ts (type ~ts) on an incoming "
-                 "stream, ~ts -> ~ts",
-                 [element(1, Pkt), xmpp:get_type(Pkt), from(Pkt), to(Pkt)]),
-    {stop, State};
+    {stop, mod_dialback_sidecar:warn_once(
+             State, "an unsolicited ~ts (~ts -> ~ts) on an incoming stream was dropped",
+             [element(1, Pkt), element(2, Pkt), element(3, Pkt)])};
 packet(State, _Pkt) ->
     State.
 
@@ -60,7 +60,8 @@ info(State, {dialback_sidecar, Ref, Answer}) ->
     Asked = asked(State),
     case maps:take(Ref, Asked) of
         {Question, Asked1} ->
-            {stop, answered(Question, Answer, State#{dialback_sidecar => Asked1})};
+            State1 = State#{dialback_sidecar => Asked1},
+            {stop, ?GUARD(answered(Question, Answer, State1), broken(Question, State1))};
         error ->
             {stop, State}
     end;
@@ -330,38 +331,13 @@ log(#{job := Job} = Question, Outcome, Reason) ->
 first([<<>>, Second]) -> Second;
 first([First, _]) -> First.
 
-from(#db_result{from = From}) -> From;
-from(#db_verify{from = From}) -> From.
-
-to(#db_result{to = To}) -> To;
-to(#db_verify{to = To}) -> To.
-
-%% A fault of ours must not end in the log with all its arguments, for one of them is a key.
-guard(Fun, State, Pkt) ->
-    try Fun()
-    catch Class:Reason:Stack ->
-            Where = case Stack of
-                        [{M, F, A, Place} | _] when is_integer(A) -> {M, F, A, Place};
-                        [{M, F, A, Place} | _] -> {M, F, length(A), Place};
-                        _ -> unknown
-                    end,
-            ?ERROR_MSG("dialback sidecar: ~ts of ~ts -> ~ts failed: ~ts ~ts in ~p",
-                       [element(1, Pkt), from(Pkt), to(Pkt), Class, reason_name(Reason), Where]),
-            Name = case Pkt of
-                       #db_result{} -> <<"db:result">>;
-                       #db_verify{} -> <<"db:verify">>
-                   end,
-            El = malformed(#xmlel{name = Name, attrs = [{<<"from">>, from(Pkt)}, {<<"to">>, to(Pkt)}
-                                                        | [{<<"id">>, Pkt#db_verify.id}
-                                                           || is_record(Pkt, db_verify)]]}),
-            Error = error_element(<<"internal-server-error">>),
-            {stop, ejabberd_s2s_in:send(State, El#xmlel{children = [Error]})}
-    end.
-
-reason_name(Reason) when is_atom(Reason) -> atom_to_list(Reason);
-reason_name(Reason) when is_tuple(Reason), is_atom(element(1, Reason)) ->
-    atom_to_list(element(1, Reason));
-reason_name(_) -> "?".
+%% The answer when something in here failed.
+broken(Pkt, #{dialback_received := Received} = State) when is_record(Pkt, db_result) ->
+    broken(#{job => check, received => Received}, State);
+broken(#db_verify{id = Id}, #{dialback_received := Received} = State) ->
+    broken(#{job => verify, stream => Id, received => Received}, State);
+broken(Question, State) ->
+    reply_error(<<"internal-server-error">>, Question, State).
 
 now_ms() ->
     erlang:monotonic_time(millisecond).

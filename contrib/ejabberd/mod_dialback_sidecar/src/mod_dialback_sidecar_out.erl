@@ -11,6 +11,7 @@
 
 -include("logger.hrl").
 -include("xmpp.hrl").
+-include("mod_dialback_sidecar.hrl").
 
 -define(LINK, mod_dialback_sidecar_link).
 
@@ -24,7 +25,7 @@ init(Acc, _Opts) ->
 %% SASL EXTERNAL was refused or not offered: section 2.1.1 step 1.
 auth_result(#{db_enabled := true} = State, {false, _Reason}) ->
     State1 = maps:remove(stop_reason, State#{on_route => queue}),
-    {stop, ask_for_key(State1)};
+    {stop, ?GUARD(ask_for_key(State1), end_for_now(State1))};
 auth_result(#{dialback_sidecar := _, stream_authenticated := true} = State, true) ->
     report(external, valid, State),
     State;
@@ -33,7 +34,7 @@ auth_result(State, _Result) ->
 
 %% A peer from before RFC 3920: nothing but dialback.
 downgraded(#{db_enabled := true} = State, _StreamStart) ->
-    {stop, ask_for_key(State)};
+    {stop, ?GUARD(ask_for_key(State), end_for_now(State))};
 downgraded(State, _StreamStart) ->
     State.
 
@@ -41,7 +42,8 @@ downgraded(State, _StreamStart) ->
 packet(#{dialback_sidecar := #{phase := sent, stream := Stream} = Mark,
          stream_remote_id := Stream, server := Sender, remote_server := Target} = State,
        #db_result{from = Target, to = Sender, type = Type} = Result) when Type /= undefined ->
-    decided(Type, Result, State#{dialback_sidecar => Mark#{phase => done}});
+    State1 = State#{dialback_sidecar => Mark#{phase => done}},
+    ?GUARD(decided(Type, Result, State1), {stop, end_for_now(State1)});
 packet(#{dialback_sidecar := _} = State, Pkt) when is_record(Pkt, db_result);
                                                    is_record(Pkt, db_verify) ->
     unsolicited(State, Pkt);
@@ -53,7 +55,7 @@ packet(State, _Pkt) ->
 
 info(#{dialback_sidecar := #{phase := asking, ref := Ref}} = State,
      {dialback_sidecar, Ref, Answer}) ->
-    {stop, answered(Answer, State)};
+    {stop, ?GUARD(answered(Answer, State), end_for_now(State))};
 info(State, {dialback_sidecar, _Ref, _Answer}) ->
     {stop, State};
 info(State, _Info) ->
@@ -114,14 +116,15 @@ answered({outage, Why}, #{server_host := Host} = State) ->
 
 no_key(Why, State) ->
     log('no key', Why, State),
-    end_for_now(<<"no dialback key">>, State).
+    end_for_now(State).
 
 %% Our own fault, so the peer is not to be punished: the native way out would refuse all
 %% stanzas for up to `s2s_max_retry_delay'. This stream ends, what it holds is returned with
 %% an error that says "wait", and the next stanza opens another.
-end_for_now(Text, #{dialback_sidecar := Mark} = State) ->
+end_for_now(State) ->
     ejabberd_s2s_out:stop_async(self()),
-    State#{stop_reason => {auth, Text}, dialback_sidecar => Mark#{phase => done}}.
+    Text = <<"could not authenticate to the remote server">>,
+    State#{stop_reason => {auth, Text}, dialback_sidecar => #{phase => done}}.
 
 native(State) ->
     {stop, State1} = mod_s2s_dialback:s2s_out_auth_result(unmark(State), {false, native}),
@@ -138,7 +141,7 @@ decided(Type, Result, #{server_host := Host, server := Sender, remote_server := 
     log(Type, describe(Result), State),
     report(dialback, Type, State),
     case ?LINK:was_our_outage(Host, Sender, Target, Stream) of
-        true -> {stop, end_for_now(<<"the dialback key could not be verified">>, State)};
+        true -> {stop, end_for_now(State)};
         false -> State
     end.
 
@@ -149,10 +152,10 @@ describe(Result) ->
     catch _:_ -> <<>>
     end.
 
-unsolicited(#{server := Sender, remote_server := Target} = State, Pkt) ->
-    ?WARNING_MSG("dialback sidecar: dropped an unsolicited ~ts (type ~ts) on the stream ~ts -> ~ts",
-                 [element(1, Pkt), xmpp:get_type(Pkt), Sender, Target]),
-    {stop, State}.
+unsolicited(State, Pkt) ->
+    {stop, mod_dialback_sidecar:warn_once(
+             State, "an unsolicited ~ts (~ts -> ~ts) on an outgoing stream was dropped",
+             [element(1, Pkt), element(2, Pkt), element(3, Pkt)])}.
 
 %%% Small things
 
