@@ -28,9 +28,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
-@pytest.fixture(scope="session", params=list(KINDS))
+@pytest.fixture(scope="session", params=list(KINDS), ids=lambda kind: f"on-{kind}")
 def host_kind(request: pytest.FixtureRequest) -> Callable[[HostSettings], HostServer]:
-    """Makes the host server from its settings, one kind of server after the other."""
+    """Makes the host server from its settings; `-k on-prosody` runs one kind alone."""
     return KINDS[request.param]
 
 
