@@ -91,5 +91,6 @@ def _conclude(check: Check, result: Outcome | Failure, seconds: float) -> Verdic
         verdict, said = Verdict.valid(Evidence.KEY), "valid"
     else:
         verdict, said = Verdict.invalid("answer-invalid"), "invalid"
-    log.info("check %s: %s after %.0f ms", check.pair, said, seconds * 1000)
+    level = logging.DEBUG if verdict.outcome is Outcome.VALID else logging.INFO
+    log.log(level, "check %s: %s after %.0f ms", check.pair, said, seconds * 1000)
     return verdict

@@ -75,9 +75,24 @@ class VerifyConnection(asyncio.Protocol):
         self._flush()
 
     def eof_received(self) -> None:
-        self.connection_lost(None)
+        self._end()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._end()
+
+    def close(self) -> None:
+        """End the stream, TLS and the connection; what was written is still sent."""
+        if not self._failed:
+            self._stream.close()
+            self._flush()
+            if self._tls is not None:
+                self._tls.close()
+                self._write(self._tls.data_to_send())
+        if self._transport is not None:
+            self._transport.close()
+
+    def _end(self) -> None:
         if self._failed:
             return
         if self._tls is not None and not self._tls.established:
@@ -86,26 +101,16 @@ class VerifyConnection(asyncio.Protocol):
         self._stream.receive_eof()
         self._dispatch()
 
-    def close(self) -> None:
-        """End the stream, TLS and the connection; what was written is still sent."""
-        if self._transport is None:
-            return
-        if not self._failed:
-            self._stream.close()
-            self._flush()
-            if self._tls is not None:
-                self._tls.close()
-                self._write(self._tls.data_to_send())
-        self._transport.close()
-
     def _flush(self) -> None:
-        """Write what the stream has to say, then tell what happened, until all is quiet."""
-        if self._tls is None or self._tls.established:
-            plain = self._stream.data_to_send()
-            if self._tls is None:
-                self._write(plain)
-            elif plain:
-                self._tls.send(plain)
+        """Write what the stream has to say, then tell what happened."""
+        if self._tls is None:
+            self._write(self._stream.data_to_send())
+        elif self._tls.established:
+            try:
+                self._tls.send(self._stream.data_to_send())
+            except ssl.SSLError as error:
+                self._tls_failed(error)
+                return
         if self._tls is not None:
             self._write(self._tls.data_to_send())
         self._dispatch()
@@ -113,7 +118,7 @@ class VerifyConnection(asyncio.Protocol):
     def _dispatch(self) -> None:
         for event in self._stream.events():
             self._on_event(event)
-            if isinstance(event, TlsWanted):
+            if isinstance(event, TlsWanted) and not self._stream.closed:
                 self._start_tls()
 
     def _start_tls(self) -> None:

@@ -57,7 +57,8 @@ class TlsLayer:
 
     def send(self, plain: bytes) -> None:
         """Encrypt `plain`; take the result from `data_to_send`."""
-        self._session.write(plain)
+        if plain:
+            self._session.write(plain)
 
     def close(self) -> None:
         """Tell the peer that nothing follows."""

@@ -136,6 +136,20 @@ def test_only_the_exact_answer_is_ever_an_answer(answers):
     assert [event.outcome.value for event in found] == exact[:1]
 
 
+@given(
+    st.lists(st.binary(max_size=30) | st.sampled_from([b"<", b"/>", b"<db:verify "]), max_size=9)
+)
+def test_garbage_is_never_an_answer_and_never_an_exception(pieces):
+    """Invariant: whatever bytes come, the stream stays open or says once why it is over."""
+    for stream in (new_stream(), opened()):
+        events: list[Event] = []
+        for piece in pieces:
+            stream.receive_data(piece)
+            events += stream.events()
+        assert not any(isinstance(event, VerifyAnswered | StreamOpened) for event in events)
+        assert sum(isinstance(event, StreamClosed) for event in events) == stream.closed
+
+
 # every (state, input)
 
 PEER_INPUTS: dict[Input, str] = {

@@ -533,7 +533,26 @@ async def test_checks_above_the_limit_are_refused_and_those_below_go_on(resolver
         assert await checker.check(CHECK) == VALID
 
 
-# Many at once, and what is left behind
+# Many at once, other loops, and what is left behind
+
+
+def test_checks_on_uvloop(tls):
+    uvloop = pytest.importorskip("uvloop")
+
+    async def run() -> list[Verdict]:
+        async with (
+            DnsServer() as dns,
+            ScriptedAuthority(reset_at_once) as dead,
+            ScriptedAuthority(starttls_then_honest, context=tls) as authority,
+        ):
+            publish(dns, dead, authority)
+            checker = Checker(Resolver([dns.nameserver]), allow_private_addresses=True)
+            checks = [check_of(), check_of(key="0" * 64), check_of("nowhere.example")]
+            verdicts = await asyncio.gather(*(checker.check(check) for check in checks))
+            await checker.close()
+            return verdicts
+
+    assert uvloop.run(run()) == [VALID, INVALID, error(NOT_FOUND, "dns-no-address")]
 
 
 async def test_checks_at_once_do_not_mix_their_answers(checker, dns):
