@@ -144,7 +144,7 @@ function send(request, problem)
 	local key = jid and key_of(jid);
 	if not key then
 		problem = problem or (link.is_up() and "the sidecar does not answer" or "no sidecar is connected");
-		link.on_outage(problem);
+		if request.deadline > 0 then link.on_outage(problem); end -- not when link.fail ended it
 		return request.done(nil, problem);
 	end
 	request.tried[jid] = true;
