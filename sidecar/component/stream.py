@@ -138,9 +138,9 @@ class ComponentStream(XMLStream):
         if self.xml_root is None and not self._is_plain_prolog(raw):
             return self.drop(NOT_A_COMPONENT_PORT)
         self._unfinished_bytes += len(raw)
-        self.parser.feed(raw)
-        self._flush()
         try:
+            self.parser.feed(raw)
+            self._flush()
             for event, element in cast(_Events, self.parser.read_events()):
                 if event == "start":
                     self._started(element)
