@@ -64,7 +64,8 @@ class Decision:
         details = [part.value for part in (said.condition, said.evidence) if part is not None]
         details += [said.reason] if said.reason else []
         outcome = f"{said.outcome.value} ({', '.join(details)})" if details else said.outcome.value
-        return f"{self.job} {self.pair} {outcome} {self.seconds * 1000:.1f} ms"
+        detail = f": {said.detail}" if said.detail else ""
+        return f"{self.job} {self.pair} {outcome} {self.seconds * 1000:.1f} ms{detail}"
 
 
 class Engine:

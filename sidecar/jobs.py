@@ -7,7 +7,7 @@ The conditions are those of XEP-0220 §2.5.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sidecar.names import DialbackKey, DomainPair, StreamId
 
@@ -47,12 +47,14 @@ class Verdict:
     """The answer to `verify` and `check`, and to an `issue` that got no key.
 
     `reason` is a stable code for logs and operators (`dns-no-service`); it never goes to peers.
+    `detail` is for our own log alone and may quote the peer.
     """
 
     outcome: Outcome
     condition: Condition | None = None
     evidence: Evidence | None = None
     reason: str | None = None
+    detail: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         if (self.outcome is Outcome.ERROR) != (self.condition is not None):
@@ -67,8 +69,8 @@ class Verdict:
         return cls(Outcome.INVALID, reason=reason)
 
     @classmethod
-    def error(cls, condition: Condition, reason: str) -> Verdict:
-        return cls(Outcome.ERROR, condition=condition, reason=reason)
+    def error(cls, condition: Condition, reason: str, detail: str = "") -> Verdict:
+        return cls(Outcome.ERROR, condition=condition, reason=reason, detail=detail)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

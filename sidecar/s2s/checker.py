@@ -46,12 +46,11 @@ class Checker:
 
         Never raises for what a peer, DNS or the network does.
         """
-        loop = asyncio.get_running_loop()
-        began = loop.time()
         refusal = self._refusal(check)
         if refusal is not None:
-            return _conclude(check, Failure(refusal), 0.0)
-        search = Search(check, self._dialling, began + timeout_seconds)
+            return Failure(refusal).verdict
+        deadline = asyncio.get_running_loop().time() + timeout_seconds
+        search = Search(check, self._dialling, deadline)
         result: Outcome | Failure
         self._running += 1
         try:
@@ -64,7 +63,7 @@ class Checker:
             result = Failure(Reason.CHECK_FAILED)
         finally:
             self._running -= 1
-        return _conclude(check, result, loop.time() - began)
+        return _verdict(result)
 
     async def close(self) -> None:
         """Let go of the resolver. Checks under way end as errors."""
@@ -84,13 +83,9 @@ def _any_address(_: str) -> bool:
     return True
 
 
-def _conclude(check: Check, result: Outcome | Failure, seconds: float) -> Verdict:
+def _verdict(result: Outcome | Failure) -> Verdict:
     if isinstance(result, Failure):
-        verdict, said = result.reason.verdict, str(result)
-    elif result is Outcome.VALID:
-        verdict, said = Verdict.valid(Evidence.KEY), "valid"
-    else:
-        verdict, said = Verdict.invalid("answer-invalid"), "invalid"
-    level = logging.DEBUG if verdict.outcome is Outcome.VALID else logging.INFO
-    log.log(level, "check %s: %s after %.0f ms", check.pair, said, seconds * 1000)
-    return verdict
+        return result.verdict
+    if result is Outcome.VALID:
+        return Verdict.valid(Evidence.KEY)
+    return Verdict.invalid("answer-invalid")

@@ -46,10 +46,6 @@ class Reason(enum.Enum):
         self.code = code
         self.condition = condition
 
-    @property
-    def verdict(self) -> Verdict:
-        return Verdict.error(self.condition, self.code)
-
 
 _ORDER = {reason: place for place, reason in enumerate(Reason)}
 
@@ -60,6 +56,10 @@ class Failure:
 
     reason: Reason
     detail: str = ""
+
+    @property
+    def verdict(self) -> Verdict:
+        return Verdict.error(self.reason.condition, self.reason.code, self.detail)
 
     def __str__(self) -> str:
         return f"{self.reason.code}: {self.detail}" if self.detail else self.reason.code

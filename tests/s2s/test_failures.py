@@ -8,9 +8,9 @@ from sidecar.s2s.failures import Failure, Reason, furthest
 
 @pytest.mark.parametrize("reason", Reason, ids=lambda reason: reason.code)
 def test_every_failure_is_an_error_with_its_condition_and_never_invalid(reason):
-    assert reason.verdict.outcome is Outcome.ERROR
-    assert reason.verdict.condition is reason.condition
-    assert reason.verdict.reason == reason.code
+    assert Failure(reason).verdict.outcome is Outcome.ERROR
+    assert Failure(reason).verdict.condition is reason.condition
+    assert Failure(reason).verdict.reason == reason.code
 
 
 def test_codes_are_unique():
