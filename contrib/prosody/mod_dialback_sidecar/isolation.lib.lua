@@ -1,4 +1,4 @@
--- Nobody but this module talks to the sidecar through the server.
+-- Nobody but this module talks to the sidecar through the server, and the sidecar to nobody outside.
 --
 -- Local users, other components and remote servers all reach a Component by default. `origin.type`
 -- is no test (internal components say "component" too), so only the private origin of a request
@@ -10,6 +10,8 @@ local EVENTS = {
 	"iq/host"; "iq/bare"; "iq/full"; "message/host"; "message/bare"; "message/full";
 	"presence/host"; "presence/bare"; "presence/full";
 };
+-- What leaves the component over s2s, such as a reply to a host that was deactivated meanwhile.
+local OUTWARD = "route/remote";
 local PRIORITY = 1000;
 
 return function (link)
@@ -25,12 +27,19 @@ return function (link)
 		return true;
 	end
 
+	local function keep_inside(event)
+		module:log("debug", "kept a stanza of the sidecar from leaving for %s", event.to_host);
+		return true;
+	end
+
 	local function apply(host)
+		module:hook_object_event(host.events, OUTWARD, keep_inside, PRIORITY);
 		for _, event in ipairs(EVENTS) do
 			module:hook_object_event(host.events, event, refuse, PRIORITY);
 		end
 	end
 	local function lift(host)
+		module:unhook_object_event(host.events, OUTWARD, keep_inside);
 		for _, event in ipairs(EVENTS) do
 			module:unhook_object_event(host.events, event, refuse);
 		end

@@ -136,6 +136,9 @@ end
 
 -- Ask the next sidecar, or tell the request that there is none.
 function send(request, problem)
+	if not hosts[request.host] then
+		return request.done(nil, problem or request.host .. " is not active");
+	end
 	local left = request.deadline - now();
 	local jid, has_others;
 	if left > 0.05 then
