@@ -12,6 +12,7 @@ import asyncio
 import hashlib
 import re
 import ssl
+import time
 from collections.abc import Callable, Iterator
 from typing import Final, cast
 from xml.etree.ElementTree import Element, ParseError
@@ -69,8 +70,7 @@ class ComponentStream(XMLStream):
         loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[None] = loop.create_future()
         self.closed: asyncio.Future[Fault] = loop.create_future()
-        self.heard_at_seconds = loop.time()
-        self._clock = loop.time
+        self.heard_at_seconds = time.monotonic()  # not loop.time(): uvloop's is coarse and late
         self._own_jid = config.jid
         self._secret = config.secret
         self._on_iq = on_iq
@@ -133,7 +133,7 @@ class ComponentStream(XMLStream):
     def data_received(self, data: bytes | str) -> None:
         if self.parser is None or self._fault is not None:
             return
-        self.heard_at_seconds = self._clock()
+        self.heard_at_seconds = time.monotonic()
         raw = cast(bytes, data)
         if self.xml_root is None and not self._is_plain_prolog(raw):
             return self.drop(NOT_A_COMPONENT_PORT)

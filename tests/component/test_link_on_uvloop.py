@@ -54,6 +54,21 @@ async def _leaves_server_that_does_not_read() -> None:
         assert link.state.last_fault.kind is FaultKind.NOT_READING
 
 
+async def _keeps_server_that_answers_pings() -> None:
+    """Within the same millisecond too, which is as fine as uvloop's own clock is."""
+    timing = replace(QUICK, quiet_seconds=0.001, ping_answer_seconds=5)
+    async with (
+        ScriptedServer() as server,
+        running(Link(link_config(server.port), Answers(), timing=timing)) as link,
+    ):
+        connection = await server.accept()
+        await connection.open()
+        for _ in range(200):
+            ping = await connection.next()
+            connection.write(f"<iq type='result' id='{ping.get('id')}' from='capulet.example'/>")
+        assert link.state.last_fault is None
+
+
 async def _tells_refused_connection() -> None:
     async with ScriptedServer() as server:
         port = server.port
@@ -74,6 +89,10 @@ def test_on_uvloop_link_answers_reconnects_and_stops() -> None:
 
 def test_on_uvloop_server_that_does_not_read_is_left() -> None:
     _on_uvloop(_leaves_server_that_does_not_read())
+
+
+def test_on_uvloop_server_that_answers_pings_is_kept() -> None:
+    _on_uvloop(_keeps_server_that_answers_pings())
 
 
 def test_on_uvloop_refused_connection_is_told() -> None:
