@@ -21,7 +21,7 @@ test: $(READY) servers
 lint: $(READY)
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy
-	@if command -v luacheck >/dev/null; then luacheck --quiet contrib/prosody; \
+	@if command -v luacheck >/dev/null; then cd contrib/prosody && luacheck --quiet .; \
 		else echo "luacheck is not installed (Debian: lua-check)"; fi
 
 servers:

@@ -70,8 +70,8 @@ async def _run(once: bool, both: bool) -> int:
     click.echo("starting Prosody, ejabberd and the sidecar ...")
     async with set_up(ejabberd_too=both) as stage:
         await _introduce(stage, both)
-        problems = await _message(stage, JULIET, ROMEO, "Good night, good night!", both)
-        problems += await _message(stage, ROMEO, JULIET, "Sleep dwell upon thine eyes!", both)
+        problems = await _message(stage, JULIET, ROMEO, "Art thou not Romeo?", both)
+        problems += await _message(stage, ROMEO, JULIET, "Neither, fair saint.", both)
         for problem in problems:
             click.secho(f"failed: {problem}", fg="red")
         if not problems:
@@ -85,8 +85,8 @@ async def _introduce(stage: Stage, both: bool) -> None:
     found = stage.capulet.output.find("Prosody version")
     prosody = found[0].text.split()[-1] if found else ""
     ejabberd = (await stage.montague.ctl("status")).split("ejabberd ")[1].split()[0]
-    capulet = f"{stage.capulet.address} port {stage.capulet.s2s_port}"
-    montague = f"{stage.montague.address} port {stage.montague.s2s_port}"
+    capulet = f"{stage.capulet.address}:{stage.capulet.s2s_port}"
+    montague = f"{stage.montague.address}:{stage.montague.s2s_port}"
     asks, how = "asks the sidecar", "asks the sidecar" if both else "stock"
     click.echo()
     click.echo(f"  capulet.example   {f'Prosody {prosody}':<16}  {asks:<16}  {capulet}")
@@ -148,7 +148,7 @@ def _show(handshake: Handshake, start: float) -> None:
     sender, target = handshake.pair
     answered = {decision.job for decision in handshake.decisions}
     deciders = [
-        f"{job} sidecar" if job in answered else f"{job} {_SERVERS[domain]} itself"
+        f"{job} sidecar" if job in answered else f"{job} {_SERVERS[domain]}"
         for job, domain in zip(_JOBS, (sender, sender, target), strict=True)
     ]
     click.echo(f"         who decided: {', '.join(deciders)}")

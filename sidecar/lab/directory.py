@@ -23,11 +23,16 @@ done
 exit 1
 """
 
+_LONGEST_PARENT = 50  # the path of a Unix socket below has to fit into 107 bytes
+
 
 @contextmanager
 def throwaway_directory(prefix: str = "dialback-lab-") -> Iterator[Path]:
     """Yield a new directory (mode 0700) that is removed with everything in it."""
-    path = Path(tempfile.mkdtemp(prefix=prefix)).resolve()
+    parent = tempfile.gettempdir()
+    if len(parent) > _LONGEST_PARENT:
+        parent = "/tmp"
+    path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent)).resolve()
     remover = subprocess.Popen(
         ["/bin/sh", "-c", _REMOVE_AFTER_EOF, str(path)],
         stdin=subprocess.PIPE,

@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from sidecar.lab.client import Client
-from sidecar.lab.ejabberd import Ejabberd
+from sidecar.lab.ejabberd import Ejabberd, require_ejabberd
 from sidecar.lab.ejabberd_config import EjabberdSettings, ServiceListener
-from sidecar.lab.faults import LabError
+from sidecar.lab.faults import LabError, Missing
 from sidecar.lab.network import Network
-from sidecar.lab.prosody import Prosody
+from sidecar.lab.prosody import Prosody, require_prosody
 from sidecar.lab.prosody_config import ExternalComponent, ProsodySettings
 from sidecar.lab.sidecar import (
     EJABBERD_MODULE,
@@ -44,8 +44,10 @@ class Stage:
 async def set_up(*, ejabberd_too: bool) -> AsyncIterator[Stage]:
     """Start everything; with `ejabberd_too` the sidecar decides for ejabberd as well.
 
-    Raises LabError when something is missing or does not start.
+    Raises LabError when something is missing or does not start; an ExceptionGroup of them when
+    there is more than one.
     """
+    _require_everything()
     if not (PROSODY_MODULES / "mod_dialback_sidecar").is_dir():
         raise LabError(f"the demo runs from a clone of the repository: no {PROSODY_MODULES}")
     password = secrets.token_hex(8)
@@ -60,6 +62,17 @@ async def set_up(*, ejabberd_too: bool) -> AsyncIterator[Stage]:
         juliet = await network.client(capulet.result(), JULIET)
         romeo = await network.client(montague.result(), ROMEO)
         yield Stage(capulet.result(), montague.result(), sidecar, juliet, romeo, password)
+
+
+def _require_everything() -> None:
+    missing = []
+    for require in (require_prosody, require_ejabberd):
+        try:
+            require()
+        except Missing as error:
+            missing.append(error)
+    if missing:
+        raise ExceptionGroup("not installed", missing)
 
 
 def _capulet(password: str) -> ProsodySettings:

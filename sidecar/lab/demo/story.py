@@ -83,13 +83,10 @@ class Handshake:
 
 
 def read_decisions(daemon: Iterable[Line]) -> list[Decision]:
-    """Return the jobs the daemon answered, with its own times (local).
-
-    They are cut to the millisecond, others are finer: the end of that one keeps the order.
-    """
+    """Return the jobs the daemon answered, with its own times (local, cut to the millisecond)."""
     return [
         Decision(
-            datetime.fromisoformat(found["time"]).timestamp() + 0.000_999,
+            datetime.fromisoformat(found["time"]).timestamp(),
             found["job"],
             (found["sender"], found["target"]),
             found["said"],
@@ -105,10 +102,7 @@ def tell(
 ) -> Handshake:
     """Return the handshake of `pair` out of all that happened."""
     own = [decision for decision in decisions if decision.pair == pair]
-    rows = [
-        Row(decision.seconds, "sidecar", None, _decided(decision), decided_by_sidecar=True)
-        for decision in own
-    ]
+    rows: list[Row] = []
     steps: list[Step] = []
     for connection in connections:
         if not any(step.pair == pair for step in connection.dialback):
@@ -117,6 +111,10 @@ def tell(
         shown = [connection.opening, *(s for s in connection.steps if s.element == "failure")]
         rows += [_row(step) for step in shown if step is not None]
     rows += [_row(step) for step in steps]
+    rows += [
+        Row(_when(decision, steps), "sidecar", None, _decided(decision), decided_by_sidecar=True)
+        for decision in own
+    ]
     rows.sort(key=lambda row: row.seconds)
     return Handshake(
         pair,
@@ -140,6 +138,18 @@ def _row(step: Step) -> Row:
         case element, type_:
             what = f"{element}  {type_}"
     return Row(step.seconds, step.speaker, step.listener, what)
+
+
+def _when(decision: Decision, steps: Iterable[Step]) -> float:
+    """The end of the millisecond the daemon wrote, but before what went out because of it."""
+    element = "db:verify" if decision.job == "verify" else "db:result"
+    led_to = [
+        step.seconds
+        for step in steps
+        if (step.element, step.type == "") == (element, decision.job == "issue")
+        and step.seconds >= decision.seconds
+    ]
+    return min([decision.seconds + 0.000_999, *(seconds - 1e-6 for seconds in led_to[:1])])
 
 
 def _decided(decision: Decision) -> str:
