@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import errno
+import os
 import socket
 from dataclasses import dataclass
 
@@ -81,10 +82,9 @@ def connect_fault(error: OSError, host: str, port: int) -> Fault:
             f"no answer from {host} port {port} in time",
             "is the address right, and does a packet filter drop the connection?",
         )
+    reason = os.strerror(error.errno) if error.errno else str(error)
     hint = "is the address right?" if error.errno in _NOT_ACCEPTING else ""
-    return Fault(
-        FaultKind.NETWORK, f"connection to {host} port {port} failed: {error.strerror}", hint
-    )
+    return Fault(FaultKind.NETWORK, f"connection to {host} port {port} failed: {reason}", hint)
 
 
 def stream_fault(condition: str, text: str, jid: str) -> Fault:

@@ -13,6 +13,7 @@ from scripted_server import (
     HEADER,
     ISSUE,
     JID,
+    REPORT,
     VERIFY,
     Answers,
     Connection,
@@ -231,6 +232,21 @@ async def test_server_that_goes_is_connected_to_again_and_answers(
     asked = request(VERIFY)
     assert reply_is_signed(await again.ask(asked), asked)
     assert link.state.counts["connects"] == 2
+
+
+async def test_report_under_way_outlives_its_connection(
+    server: ScriptedServer, connection: Connection, link: Link, answers: Answers
+) -> None:
+    release = answers.hold()
+    connection.write(request(REPORT, kind="set") + request(VERIFY))
+    await until(link, lambda state: state.in_work == 2)
+    connection.close()
+    again = await server.accept()
+    await again.open()
+    await until(link, lambda state: state.counts["connects"] == 2 and state.in_work == 1)
+    release.set()
+    await until(link, lambda state: state.in_work == 0)
+    await again.fence()
 
 
 async def test_silent_server_is_left_when_a_ping_is_not_answered(
