@@ -11,7 +11,7 @@
 %% Hooks
 -export([filter_packet/1, allow_host/3, route_unregistered/1, config_reloaded/0]).
 %% For the other modules
--export([option/2, components_of/1, is_component/1, log_handshake/4, warn_once/3, failed/3]).
+-export([option/2, components_of/1, is_component/1, is_ours/1, log_handshake/4, warn_once/3, failed/3]).
 
 -include("logger.hrl").
 -include("xmpp.hrl").
@@ -19,7 +19,8 @@
 -define(LINK, mod_dialback_sidecar_link).
 -define(OUT, mod_dialback_sidecar_out).
 -define(IN, mod_dialback_sidecar_in).
--define(OTHERS, [mod_dialback_sidecar_wire, mod_dialback_sidecar_peer, ?LINK, ?OUT, ?IN]).
+-define(OTHERS, [mod_dialback_sidecar_wire, mod_dialback_sidecar_peer,
+                 mod_dialback_sidecar_elements, ?LINK, ?OUT, ?IN]).
 -define(COMPONENTS, {?MODULE, components}).
 
 %%% gen_mod
@@ -123,8 +124,17 @@ isolate(Packet) ->
         false ->
             Packet;
         true ->
-            ejabberd_router:route_error(Packet, xmpp:err_service_unavailable()),
+            refuse(Packet),
             {stop, drop}
+    end.
+
+%% Nothing goes to other servers in the name of a sidecar, not even an error.
+refuse(Packet) ->
+    case ejabberd_router:is_my_route((xmpp:get_from(Packet))#jid.lserver) of
+        true ->
+            ejabberd_router:route_error(xmpp:set_els(Packet, []), xmpp:err_service_unavailable());
+        false ->
+            ok
     end.
 
 %% Without this, a stanza to a sidecar that is not connected would look for it on the network.
@@ -159,6 +169,10 @@ components_of(Opts) ->
 is_component(Domain) ->
     lists:any(fun(Components) -> lists:member(Domain, Components) end,
               maps:values(persistent_term:get(?COMPONENTS, #{}))).
+
+%% Whether dialback elements may be about a domain; a sidecar's own is nobody's business.
+is_ours(Domain) ->
+    ejabberd_router:is_my_route(Domain) andalso not is_component(Domain).
 
 components(Change) ->
     persistent_term:put(?COMPONENTS, Change(persistent_term:get(?COMPONENTS, #{}))).

@@ -13,7 +13,7 @@
 
 -define(LINK, mod_dialback_sidecar_link).
 -define(WIRE, mod_dialback_sidecar_wire).
--define(NS_ERRORS, <<"urn:ietf:params:xml:ns:xmpp-stanzas">>).
+-define(ELEMENTS, mod_dialback_sidecar_elements).
 -define(MARGIN_MS, 300).            % to answer before the negotiation times out
 
 %%% Hooks
@@ -38,7 +38,7 @@ recv(State, #xmlel{name = <<"db:", Rest/binary>>} = El, {error, _Why})
         Type when Type == <<"valid">>; Type == <<"invalid">>; Type == <<"error">> ->
             {stop, State};
         _ ->
-            {stop, ejabberd_s2s_in:send(State, malformed(El))}
+            {stop, ejabberd_s2s_in:send(State, ?ELEMENTS:malformed(El))}
     end;
 recv(State, #xmlel{name = <<"db:", _/binary>>} = El, Pkt) when is_record(Pkt, db_result);
                                                                 is_record(Pkt, db_verify) ->
@@ -242,56 +242,25 @@ refuse(Condition, Why, Question, State) ->
     {stop, reply_error(Condition, Question, State)}.
 
 reply_error(Condition, Question, State) ->
-    reply(error, [error_element(Condition)], Question, State).
+    reply(error, [?ELEMENTS:error_element(Condition)], Question, State).
 
-%% `from' and `to' turn round, and are what the peer wrote, byte by byte.
 reply(Type, Els, #{job := Job, received := {From, To}} = Question, State) ->
-    {Name, Id} = case Job of
-                     check -> {<<"db:result">>, []};
-                     verify -> {<<"db:verify">>, [{<<"id">>, maps:get(stream, Question)}]}
-                 end,
-    Attrs = [{<<"from">>, To}, {<<"to">>, From} | Id],
-    ejabberd_s2s_in:send(State, #xmlel{name = Name, children = Els,
-                                       attrs = Attrs ++ [{<<"type">>, atom_to_binary(Type, latin1)}]}).
+    El = case Job of
+             check -> ?ELEMENTS:answer(result, From, To, undefined, Type, Els);
+             verify -> ?ELEMENTS:answer(verify, From, To, maps:get(stream, Question), Type, Els)
+         end,
+    ejabberd_s2s_in:send(State, El).
 
 native_check(#{sender := Sender, target := Target}, Key, State) ->
     {stop, State1} = mod_s2s_dialback:s2s_in_packet(
                        State, #db_result{from = Sender, to = Target, key = Key}),
     State1.
 
-%%% Elements
-
-malformed(#xmlel{name = Name} = El) ->
-    Attrs = [{<<"type">>, <<"error">>}
-             | [{There, Value} || {Here, There} <- [{<<"from">>, <<"to">>}, {<<"to">>, <<"from">>},
-                                                    {<<"id">>, <<"id">>}],
-                                  {value, Value} <- [fxml:get_tag_attr(Here, El)]]],
-    #xmlel{name = Name, attrs = Attrs, children = [error_element(<<"bad-request">>)]}.
-
-%% XEP-0220 section 2.5 has a condition that the codec does not know.
-error_element(Condition) ->
-    Type = case Condition of
-               <<"bad-request">> -> <<"modify">>;
-               <<"forbidden">> -> <<"auth">>;
-               <<"internal-server-error">> -> <<"wait">>;
-               <<"not-acceptable">> -> <<"modify">>;
-               <<"not-authorized">> -> <<"auth">>;
-               <<"policy-violation">> -> <<"modify">>;
-               <<"remote-connection-failed">> -> <<"wait">>;
-               <<"remote-server-timeout">> -> <<"wait">>;
-               <<"resource-constraint">> -> <<"wait">>;
-               _ -> <<"cancel">>
-           end,
-    #xmlel{name = <<"error">>, attrs = [{<<"type">>, Type}],
-           children = [#xmlel{name = Condition, attrs = [{<<"xmlns">>, ?NS_ERRORS}]}]}.
-
 %%% Small things
 
-%% The host that a domain belongs to, when its dialback is ours. A sidecar's own address is
-%% nobody's business.
+%% The host that a domain belongs to, when its dialback is for us to decide.
 local(Domain) ->
-    case ejabberd_router:is_my_route(Domain)
-        andalso not mod_dialback_sidecar:is_component(Domain) of
+    case mod_dialback_sidecar:is_ours(Domain) of
         true ->
             Host = ejabberd_router:host_of_route(Domain),
             case gen_mod:is_loaded(Host, mod_dialback_sidecar) of

@@ -14,6 +14,7 @@
 -include("mod_dialback_sidecar.hrl").
 
 -define(LINK, mod_dialback_sidecar_link).
+-define(ELEMENTS, mod_dialback_sidecar_elements).
 
 %%% Hooks
 
@@ -44,6 +45,14 @@ packet(#{dialback_sidecar := #{phase := sent, stream := Stream} = Mark,
        #db_result{from = Target, to = Sender, type = Type} = Result) when Type /= undefined ->
     State1 = State#{dialback_sidecar => Mark#{phase => done}},
     ?GUARD(decided(Type, Result, State1), {stop, end_for_now(State1)});
+packet(#{dialback_sidecar := _} = State, #db_result{type = undefined, from = From, to = To}) ->
+    %% Not on a stream of ours, which is not bidirectional.
+    Error = ?ELEMENTS:error_element(case mod_dialback_sidecar:is_ours(To) of
+                                true -> <<"not-acceptable">>;
+                                false -> <<"item-not-found">>
+                            end),
+    El = ?ELEMENTS:answer(result, From, To, undefined, error, [Error]),
+    {stop, ejabberd_s2s_out:send(State, El)};
 packet(#{dialback_sidecar := _} = State, Pkt) when is_record(Pkt, db_result);
                                                    is_record(Pkt, db_verify) ->
     unsolicited(State, Pkt);
@@ -73,23 +82,27 @@ hand_back(State, Link, Tag) ->
 
 %%% Section 2.1.1 step 1
 
-ask_for_key(#{server_host := Host, server := Sender, remote_server := Target,
-              stream_remote_id := Stream} = State) ->
-    case mod_dialback_sidecar_wire:visible(Stream) of
-        true ->
-            Job = maps:merge(mod_dialback_sidecar_peer:facts(State),
-                             #{job => issue, sender => Sender, target => Target,
-                               stream => Stream}),
-            Mark = #{phase => asking, stream => Stream, since => now_ms()},
-            case ?LINK:ask(Host, Job, mod_dialback_sidecar:option(Host, timeout)) of
-                {ok, Ref} -> State#{dialback_sidecar => Mark#{ref => Ref}};
-                unavailable -> no_key(<<"the module is not running">>,
-                                      State#{dialback_sidecar => Mark})
-            end;
-        false ->
-            log(error, <<"unusable stream ID">>, State),
+ask_for_key(#{server := Sender, stream_remote_id := Stream} = State) ->
+    Mark = #{phase => asking, stream => Stream, since => now_ms()},
+    State1 = State#{dialback_sidecar => Mark},
+    case {mod_dialback_sidecar:is_component(Sender), mod_dialback_sidecar_wire:visible(Stream)} of
+        {true, _} ->
+            no_key(<<"the sidecar's own domain does not federate">>, State1);
+        {false, false} ->
+            log(error, <<"unusable stream ID">>, State1),
             ejabberd_s2s_out:process_auth_result(
-              State, {false, {auth, <<"unusable stream ID">>}})
+              State1, {false, {auth, <<"unusable stream ID">>}});
+        {false, true} ->
+            ask(State1, Mark)
+    end.
+
+ask(#{server_host := Host, server := Sender, remote_server := Target} = State,
+    #{stream := Stream} = Mark) ->
+    Job = maps:merge(mod_dialback_sidecar_peer:facts(State),
+                     #{job => issue, sender => Sender, target => Target, stream => Stream}),
+    case ?LINK:ask(Host, Job, mod_dialback_sidecar:option(Host, timeout)) of
+        {ok, Ref} -> State#{dialback_sidecar => Mark#{ref => Ref}};
+        unavailable -> no_key(<<"the module is not running">>, State)
     end.
 
 answered(_Answer, #{stream_state := disconnected} = State) ->
