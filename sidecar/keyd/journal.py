@@ -51,6 +51,11 @@ class Journal:
         assert self._database is not None
         self._database.execute("INSERT INTO batch (records) VALUES (?)", (records,))
 
+    def discard(self) -> None:
+        """Remove everything. Raises OSError."""
+        self.close()
+        self.drop(1 << 62)
+
     def drop(self, before_ms: int) -> None:
         """Remove the files of segments that start earlier. Raises OSError."""
         while self._files and _start_of(self._files[0]) < before_ms:

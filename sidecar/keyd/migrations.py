@@ -1,48 +1,82 @@
-"""The schema of the secret store, as numbered steps; each is one transaction."""
+"""The schema of the secret store, as numbered steps; each is one transaction.
+
+A step from a schema that held secrets in clear hands them to `seal`.
+"""
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 
 from sidecar.errors import SidecarError
+from sidecar.keys.lifecycle import VersionFacts
 
-MIGRATIONS = (
-    # 1
-    """
-    CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
-    CREATE TABLE version (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        domain TEXT NOT NULL,
-        number INTEGER NOT NULL,
-        created_ms INTEGER NOT NULL,
-        secret BLOB NOT NULL,
-        UNIQUE (domain, number)
-    ) STRICT;
-    """,
-)
+Seal = Callable[[VersionFacts, bytes], bytes]
 
 
 class NewerSchema(SidecarError):
     """The store was written by a newer dialback-keyd."""
 
 
-def migrate(database: sqlite3.Connection) -> None:
-    """Bring the schema up to date. Raises NewerSchema, sqlite3.Error.
+def _first(database: sqlite3.Connection, _: Seal) -> None:
+    database.execute(
+        "CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID"
+    )
+    database.execute(
+        "CREATE TABLE version (id INTEGER PRIMARY KEY AUTOINCREMENT, domain TEXT NOT NULL,"
+        " number INTEGER NOT NULL, created_ms INTEGER NOT NULL, secret BLOB NOT NULL,"
+        " UNIQUE (domain, number)) STRICT"
+    )
 
-    Killed between two steps, the next start goes on with the second.
-    """
+
+def _versions_and_sealing(database: sqlite3.Connection, seal: Seal) -> None:
+    old = database.execute("SELECT id, domain, number, created_ms, secret FROM version").fetchall()
+    database.execute("DROP TABLE version")
+    database.execute(
+        "CREATE TABLE version (id INTEGER PRIMARY KEY AUTOINCREMENT, domain TEXT NOT NULL,"
+        " number INTEGER NOT NULL, kind TEXT NOT NULL, created_ms INTEGER NOT NULL,"
+        " ends_ms INTEGER, revoked_ms INTEGER, removed_ms INTEGER, sealed BLOB NOT NULL,"
+        " UNIQUE (domain, number)) STRICT"
+    )
+    database.execute(
+        "CREATE TABLE usage (version_id INTEGER PRIMARY KEY, uses INTEGER NOT NULL,"
+        " last_use_ms INTEGER NOT NULL) STRICT"
+    )
+    for version_id, domain, number, created_ms, secret in old:
+        facts = VersionFacts(version_id, domain, number, "ledger", created_ms)
+        database.execute(
+            "INSERT INTO version (id, domain, number, kind, created_ms, sealed)"
+            " VALUES (?, ?, ?, 'ledger', ?, ?)",
+            (version_id, domain, number, created_ms, seal(facts, secret)),
+        )
+
+
+MIGRATIONS = (_first, _versions_and_sealing)
+
+
+def check_schema(database: sqlite3.Connection) -> int:
+    """Return the number of the last step that was taken. Raises NewerSchema, sqlite3.Error."""
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version > len(MIGRATIONS):
         raise NewerSchema(
             f"the secret store has schema {version}, this dialback-keyd knows up to "
             f"{len(MIGRATIONS)}: start the newer one that wrote it"
         )
-    for number, step in enumerate(MIGRATIONS[version:], start=version + 1):
+    return int(version)
+
+
+def migrate(database: sqlite3.Connection, seal: Seal, *, up_to: int = len(MIGRATIONS)) -> None:
+    """Take the steps that are missing. Raises NewerSchema, sqlite3.Error.
+
+    Killed between two steps, the next start goes on with the second.
+    """
+    done = check_schema(database)
+    for number in range(done + 1, up_to + 1):
+        database.execute("BEGIN IMMEDIATE")
         try:
-            database.executescript(
-                f"BEGIN IMMEDIATE; {step}; PRAGMA user_version = {number}; COMMIT"
-            )
-        except sqlite3.Error:
+            MIGRATIONS[number - 1](database, seal)
+            database.execute(f"PRAGMA user_version = {number}")
+            database.execute("COMMIT")
+        finally:
             if database.in_transaction:
                 database.execute("ROLLBACK")
-            raise

@@ -1,102 +1,209 @@
-"""The secrets at rest: SQLite, full synchronisation, deleted content overwritten."""
+"""The secrets at rest: SQLite, full synchronisation, deleted content overwritten.
+
+Every row is sealed as a whole (`sidecar.keyd.sealing`), also after its secret is gone.
+"""
 
 from __future__ import annotations
 
 import os
-import secrets
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from sidecar.keyd.migrations import migrate
-from sidecar.keys.dialback_key import SECRET_BYTES, KeyMaker
-from sidecar.keys.keyring import SecretVersion
+from sidecar.keyd.migrations import check_schema, migrate
+from sidecar.keyd.sealing import DamagedRow, Sealer
+from sidecar.keys.lifecycle import VersionFacts
 
-_CLEAN_STOP = "clean-stop"
+_COLUMNS = "id, domain, number, kind, created_ms, ends_ms, revoked_ms, removed_ms"
+_GONE_KEPT = 16
 
 
 class SecretStore:
-    """One file of mode 0600. A method that writes is one transaction; it raises sqlite3.Error."""
+    """One file of mode 0600. Its methods raise sqlite3.Error; changes happen in a `transaction`."""
 
     def __init__(self, path: Path) -> None:
-        """Open or create it. Raises OSError, sqlite3.Error, NewerSchema."""
+        """Open or create it. Raises OSError, sqlite3.Error, NewerSchema. Then `unseal` it."""
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         path.chmod(0o600)
+        self.path = path
         self._database = sqlite3.connect(path, isolation_level=None)
+        self._sealer: Sealer | None = None
         try:
             # A rollback journal is erased with each commit; a write-ahead log would keep old
             # pages, and the secrets in them, for as long as it likes.
             for pragma in ("journal_mode = DELETE", "synchronous = EXTRA", "secure_delete = ON"):
                 self._database.execute(f"PRAGMA {pragma}")
-            migrate(self._database)
+            self._schema = check_schema(self._database)
         except BaseException:
             self._database.close()
             raise
 
-    def load(self) -> list[SecretVersion]:
-        rows = self._database.execute(
-            "SELECT id, domain, number, created_ms, secret FROM version ORDER BY domain, number"
-        )
-        return [
-            SecretVersion(version_id, domain, number, created_ms, KeyMaker(secret))
-            for version_id, domain, number, created_ms, secret in rows
-        ]
+    @property
+    def holds_sealed(self) -> bool:
+        """Whether anything is sealed in it, so that its KEK must exist."""
+        if self._schema < 2:
+            return False
+        (found,) = self._database.execute("SELECT EXISTS (SELECT 1 FROM version)").fetchone()
+        return bool(found)
 
-    def create(self, domains: Sequence[str], now_ms: int) -> list[SecretVersion]:
-        """Generate the first secret of each of these sender domains, all or none."""
-        created = []
-        with self._transaction():
-            for domain in domains:
-                secret = secrets.token_bytes(SECRET_BYTES)
-                (version_id,) = self._database.execute(
-                    "INSERT INTO version (domain, number, created_ms, secret) VALUES (?, 1, ?, ?)"
-                    " RETURNING id",
-                    (domain, now_ms, secret),
-                ).fetchone()
-                created.append(SecretVersion(version_id, domain, 1, now_ms, KeyMaker(secret)))
-        return created
+    def unseal(self, make_sealer: Callable[[str], Sealer]) -> None:
+        """Bring the schema up to date, and seal from now on with `make_sealer(store id)`."""
+        if self._schema == 0:
+            migrate(self._database, _seal_nothing, up_to=1)
+        if self.fact("store-id") is None:
+            with self.transaction():
+                self.set_fact("store-id", os.urandom(8).hex())
+        self._sealer = make_sealer(self.store_id)
+        migrate(self._database, self._sealer.seal)
 
-    def begin_run(self) -> bool:
-        """Note that we run; return whether nothing can be missing from the ledger.
+    @property
+    def store_id(self) -> str:
+        return self.fact("store-id") or ""
 
-        That is so after a clean stop, and where no secret exists nothing was ever issued.
+    @property
+    def sealer(self) -> Sealer:
+        assert self._sealer is not None
+        return self._sealer
+
+    @sealer.setter
+    def sealer(self, sealer: Sealer) -> None:
+        self._sealer = sealer
+
+    def load(self) -> list[tuple[VersionFacts, bytes, int, int]]:
+        """Return (facts, secret, uses, last use) of every version; a secret that is gone is empty.
+
+        Raises DamagedRow, naming every row that is.
         """
-        with self._transaction():
-            (clean,) = self._database.execute(
-                "SELECT EXISTS (SELECT 1 FROM fact WHERE name = ?)"
-                " OR NOT EXISTS (SELECT 1 FROM version)",
-                (_CLEAN_STOP,),
-            ).fetchone()
-            self._database.execute("DELETE FROM fact WHERE name = ?", (_CLEAN_STOP,))
-        return bool(clean)
+        loaded, damaged = [], []
+        rows = self._database.execute(
+            f"SELECT {_COLUMNS}, sealed, COALESCE(uses, 0), COALESCE(last_use_ms, 0)"  # noqa: S608
+            " FROM version LEFT JOIN usage ON version_id = id ORDER BY domain, number"
+        )
+        for *columns, sealed, uses, last_use_ms in rows:
+            facts = VersionFacts(*columns)
+            try:
+                loaded.append((facts, self.sealer.open(facts, sealed), uses, last_use_ms))
+            except DamagedRow as error:
+                damaged.append(str(error))
+        if damaged:
+            raise DamagedRow("\n".join([f"{self.path}: damaged", *damaged]))
+        return loaded
 
-    def end_run(self, now_ms: int) -> None:
-        """Note a clean stop."""
-        with self._transaction():
-            self._database.execute(
-                "INSERT OR REPLACE INTO fact VALUES (?, ?)", (_CLEAN_STOP, str(now_ms))
-            )
+    def facts_of(self, domain: str) -> list[VersionFacts]:
+        """Return what is known of the versions of one domain, gone ones too, by number."""
+        rows = self._database.execute(
+            f"SELECT {_COLUMNS} FROM version WHERE domain = ? ORDER BY number",  # noqa: S608
+            (domain,),
+        )
+        return [VersionFacts(*columns) for columns in rows]
+
+    def domains_after(self, name: str, count: int) -> list[str]:
+        """Return the next `count` sender domains in order of name."""
+        rows = self._database.execute(
+            "SELECT DISTINCT domain FROM version WHERE domain > ? ORDER BY domain LIMIT ?",
+            (name, count),
+        )
+        return [domain for (domain,) in rows]
+
+    def usage_of(self, version_id: int) -> tuple[int, int]:
+        row = self._database.execute(
+            "SELECT uses, last_use_ms FROM usage WHERE version_id = ?", (version_id,)
+        ).fetchone()
+        return row or (0, 0)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All that is done inside, or nothing of it."""
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._database.execute("COMMIT")
+        finally:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+
+    def add(
+        self, domain: str, kind: str, now_ms: int, secret: bytes, *, ends_ms: int | None = None
+    ) -> VersionFacts:
+        """Add the next version of a domain."""
+        (number,) = self._database.execute(
+            "SELECT COALESCE(MAX(number), 0) + 1 FROM version WHERE domain = ?", (domain,)
+        ).fetchone()
+        cursor = self._database.execute(
+            "INSERT INTO version (domain, number, kind, created_ms, ends_ms, sealed)"
+            " VALUES (?, ?, ?, ?, ?, x'')",
+            (domain, number, kind, now_ms, ends_ms),
+        )
+        assert cursor.lastrowid is not None
+        assert kind in ("ledger", "stateless")
+        facts = VersionFacts(cursor.lastrowid, domain, number, kind, now_ms, ends_ms)  # type: ignore[arg-type]
+        self._seal(facts, secret)
+        return facts
+
+    def destroy(
+        self, facts: VersionFacts, *, revoked_ms: int | None = None, removed_ms: int | None = None
+    ) -> VersionFacts:
+        """Destroy the secret of a version; of those that are gone, keep the last few rows."""
+        gone = replace(facts, revoked_ms=revoked_ms, removed_ms=removed_ms)
+        self._database.execute(
+            "UPDATE version SET revoked_ms = ?, removed_ms = ? WHERE id = ?",
+            (revoked_ms, removed_ms, facts.id),
+        )
+        self._seal(gone, b"")
+        old = [
+            (each.id,)
+            for each in self.facts_of(facts.domain)
+            if each.revoked_ms is not None or each.removed_ms is not None
+        ][:-_GONE_KEPT]
+        self._database.executemany("DELETE FROM version WHERE id = ?", old)
+        self._database.executemany("DELETE FROM usage WHERE version_id = ?", old)
+        return gone
+
+    def rewrap(self, count: int) -> int:
+        """Seal up to `count` rows again that are not under the newest KEK; return how many."""
+        rows = self._database.execute(
+            f"SELECT {_COLUMNS}, sealed FROM version"  # noqa: S608
+            " WHERE substr(sealed, 1, 8) != ? LIMIT ?",
+            (bytes.fromhex(self.sealer.kek_id), count),
+        ).fetchall()
+        for *columns, sealed in rows:
+            facts = VersionFacts(*columns)
+            self._seal(facts, self.sealer.open(facts, sealed))
+        return len(rows)
+
+    def save_usage(self, usage: list[tuple[int, int, int]]) -> None:
+        """Note (version id, uses, last use)."""
+        self._database.executemany("INSERT OR REPLACE INTO usage VALUES (?, ?, ?)", usage)
+
+    def fact(self, name: str) -> str | None:
+        row = self._database.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
+        return row[0] if row else None
+
+    def set_fact(self, name: str, value: str | None) -> None:
+        self._database.execute("DELETE FROM fact WHERE name = ?", (name,))
+        if value is not None:
+            self._database.execute("INSERT INTO fact VALUES (?, ?)", (name, value))
+
+    def copy_to(self, path: Path) -> None:
+        """Write a consistent copy, still sealed. Raises FileExistsError, OSError."""
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        copy = sqlite3.connect(path)
+        try:
+            self._database.backup(copy)
+        finally:
+            copy.close()
 
     def close(self) -> None:
         self._database.close()
 
-    def _transaction(self) -> _Transaction:
-        return _Transaction(self._database)
+    def _seal(self, facts: VersionFacts, secret: bytes) -> None:
+        self._database.execute(
+            "UPDATE version SET sealed = ? WHERE id = ?",
+            (self.sealer.seal(facts, secret), facts.id),
+        )
 
 
-class _Transaction:
-    """BEGIN IMMEDIATE ... COMMIT, or ROLLBACK when anything was raised, COMMIT included."""
-
-    def __init__(self, database: sqlite3.Connection) -> None:
-        self._database = database
-
-    def __enter__(self) -> None:
-        self._database.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            if kind is None:
-                self._database.execute("COMMIT")
-        finally:
-            if self._database.in_transaction:
-                self._database.execute("ROLLBACK")
+def _seal_nothing(facts: VersionFacts, secret: bytes) -> bytes:
+    raise AssertionError("the first step of the schema seals nothing")

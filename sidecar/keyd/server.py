@@ -9,61 +9,71 @@ from __future__ import annotations
 import logging
 import selectors
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from sidecar.errors import InvalidValue
 from sidecar.keyd.connection import Connection
-from sidecar.keyd.durable_ledger import DurableLedger
+from sidecar.keyd.key_service import KeyService
 from sidecar.keyd.listener import peer_uid
-from sidecar.keyd.request_table import Capability
+from sidecar.keyd.request_table import Capability, NotPermitted
 from sidecar.keys.framing import BadFrame
-from sidecar.keys.messages import Request
+from sidecar.keys.messages import LedgerRequest, Request
 
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 64
-_TIDY_SECONDS = 5.0
+_TEND_SECONDS = 0.25
 
 _Asked = tuple[Connection, int, Request]
 
 
+@dataclass(frozen=True)
+class Entrance:
+    """A listening socket, who may come in there, and what they may ask."""
+
+    listener: socket.socket
+    client_uids: frozenset[int]
+    granted: frozenset[Capability]
+
+
 class Server:
-    """Answers the clients of one listening socket."""
+    """Answers the clients of every entrance."""
 
     def __init__(
         self,
-        ledger: DurableLedger,
-        listener: socket.socket,
+        service: KeyService,
+        entrances: Iterable[Entrance],
         *,
-        client_uids: frozenset[int],
-        clock_ms: Callable[[], int],
         stop_when_readable: Iterable[int] = (),
     ) -> None:
-        """`run` returns when one of the descriptors `stop_when_readable` has data or its end."""
-        self._ledger = ledger
-        self._client_uids = client_uids
-        self._clock_ms = clock_ms
+        """`run` returns when a descriptor of `stop_when_readable` has data or its end."""
+        self._service = service
         self._running = True
         self._connections: set[Connection] = set()
         self._selector = selectors.DefaultSelector()
-        self._selector.register(listener, selectors.EVENT_READ, self._accept)
+        for entrance in entrances:
+            self._selector.register(entrance.listener, selectors.EVENT_READ, entrance)
         for descriptor in stop_when_readable:
-            self._selector.register(descriptor, selectors.EVENT_READ, self._stop)
+            self._selector.register(descriptor, selectors.EVENT_READ, None)
 
     def run(self) -> None:
         """Serve until told to stop; requests that were read by then are answered."""
         while self._running:
             batch: list[_Asked] = []
-            for key, events in self._selector.select(_TIDY_SECONDS):
-                if not isinstance(key.data, Connection):
-                    key.data(key.fileobj)
-                elif events & selectors.EVENT_WRITE:
-                    self._flush(key.data)
+            for key, events in self._selector.select(_TEND_SECONDS):
+                if isinstance(key.data, Connection):
+                    if events & selectors.EVENT_WRITE:
+                        self._flush(key.data)
+                    else:
+                        self._read(key.data, batch)
+                elif isinstance(key.data, Entrance):
+                    self._accept(key.data)
                 else:
-                    self._read(key.data, batch)
+                    self._running = False
             if batch:
                 self._answer(batch)
-            self._ledger.tidy()
+            self._service.tend()
         for connection in list(self._connections):
             self._drop(connection)
         self._selector.close()
@@ -71,7 +81,7 @@ class Server:
     def _read(self, connection: Connection, batch: list[_Asked]) -> None:
         try:
             requests = connection.read()
-        except (BadFrame, InvalidValue) as error:
+        except (BadFrame, NotPermitted, InvalidValue) as error:
             log.error("a client lost its connection: %s", error)
             self._drop(connection)
         except OSError:
@@ -83,8 +93,16 @@ class Server:
                 batch += [(connection, message_id, request) for message_id, request in requests]
 
     def _answer(self, batch: list[_Asked]) -> None:
-        replies = self._ledger.apply([request for _, _, request in batch], self._clock_ms())
-        for (connection, message_id, _), reply in zip(batch, replies, strict=True):
+        about_keys: list[LedgerRequest] = []
+        askers: list[tuple[Connection, int]] = []
+        for connection, message_id, request in batch:
+            if isinstance(request, LedgerRequest):
+                about_keys.append(request)
+                askers.append((connection, message_id))
+            else:
+                connection.reply(message_id, self._service.administer(request))
+        replies = self._service.apply(about_keys)
+        for (connection, message_id), reply in zip(askers, replies, strict=True):
             connection.reply(message_id, reply)
         for connection in {connection for connection, _, _ in batch} & self._connections:
             self._flush(connection)
@@ -101,14 +119,14 @@ class Server:
             events = selectors.EVENT_WRITE if blocked else selectors.EVENT_READ
             self._selector.modify(connection.socket, events, connection)
 
-    def _accept(self, listener: socket.socket) -> None:
+    def _accept(self, entrance: Entrance) -> None:
         try:
-            accepted, _ = listener.accept()
+            accepted, _ = entrance.listener.accept()
             uid = peer_uid(accepted)
         except OSError as error:
             log.warning("a client could not be accepted: %s", error)
             return
-        if uid not in self._client_uids:
+        if uid not in entrance.client_uids:
             log.error("uid %d may not use this socket", uid)
             accepted.close()
         elif len(self._connections) >= MAX_CONNECTIONS:
@@ -116,7 +134,7 @@ class Server:
             accepted.close()
         else:
             accepted.setblocking(False)
-            connection = Connection(accepted, frozenset({Capability.LEDGER}))
+            connection = Connection(accepted, entrance.granted)
             self._connections.add(connection)
             self._selector.register(accepted, selectors.EVENT_READ, connection)
 
@@ -124,6 +142,3 @@ class Server:
         self._connections.discard(connection)
         self._selector.unregister(connection.socket)
         connection.socket.close()
-
-    def _stop(self, _: object) -> None:
-        self._running = False

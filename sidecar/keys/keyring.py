@@ -3,51 +3,95 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from sidecar.keys.dialback_key import KeyMaker
+from sidecar.keys.lifecycle import VersionFacts, newest
 
 
-@dataclass(frozen=True, slots=True)
 class SecretVersion:
-    """One secret of one sender domain, ready to make keys.
+    """One version whose secret exists, ready to make keys; and how much it was used."""
 
-    `id` is unique in the store, `number` counts the versions of this domain from 1.
-    """
+    __slots__ = ("facts", "id", "last_use_ms", "maker", "uses", "uses_unsaved")
 
-    id: int
-    domain: str
-    number: int
-    created_ms: int
-    maker: KeyMaker
+    def __init__(
+        self, facts: VersionFacts, maker: KeyMaker, *, uses: int = 0, last_use_ms: int = 0
+    ) -> None:
+        self.id = facts.id
+        self.facts = facts
+        self.maker = maker
+        self.uses = uses
+        """Keys issued under it; for a stateless version, keys found valid."""
+        self.last_use_ms = last_use_ms
+        self.uses_unsaved = False
+
+    def count_use(self, now_ms: int) -> None:
+        self.uses += 1
+        self.last_use_ms = now_ms
+        self.uses_unsaved = True
 
 
 class Keyring:
-    """All versions whose secret exists."""
+    """All versions whose secret exists: ACTIVE and RETIRED."""
 
     def __init__(self, versions: Iterable[SecretVersion] = ()) -> None:
         self._by_id: dict[int, SecretVersion] = {}
         self._by_domain: dict[str, list[SecretVersion]] = {}
+        self._active: dict[str, SecretVersion] = {}
+        self._retired: dict[int, SecretVersion] = {}
         for version in versions:
             self.add(version)
 
     def add(self, version: SecretVersion) -> None:
-        """Take in a version; the one with the highest number is the one that issues."""
+        """Take in a version. The newest ledger version of a domain is the one that issues."""
+        domain = version.facts.domain
         self._by_id[version.id] = version
-        versions = self._by_domain.setdefault(version.domain, [])
-        versions.append(version)
-        versions.sort(key=lambda each: each.number)
+        self._by_domain.setdefault(domain, []).append(version)
+        self._sort_out(domain)
+
+    def remove(self, version_id: int) -> None:
+        """Let go of a version; nothing issued under it verifies any more."""
+        version = self._by_id.pop(version_id, None)
+        if version is not None:
+            domain = version.facts.domain
+            self._by_domain[domain].remove(version)
+            self._retired.pop(version_id, None)
+            self._sort_out(domain)
+
+    def _sort_out(self, domain: str) -> None:
+        versions = self._by_domain[domain]
+        self._active.pop(domain, None)
+        issuing = newest(each.facts for each in versions)
+        for version in versions:
+            if issuing is not None and version.id == issuing.id:
+                self._active[domain] = version
+                self._retired.pop(version.id, None)
+            else:
+                self._retired[version.id] = version
 
     def active(self, domain: str) -> SecretVersion | None:
-        """Return the version that issues for `domain`; None if it has none yet."""
-        versions = self._by_domain.get(domain)
-        return versions[-1] if versions else None
+        """Return the version that issues for `domain`; None if it has none."""
+        return self._active.get(domain)
 
     def get(self, version_id: int) -> SecretVersion | None:
         return self._by_id.get(version_id)
 
     def of(self, domain: str) -> Sequence[SecretVersion]:
         return self._by_domain.get(domain, ())
+
+    def all_active(self) -> Sequence[SecretVersion]:
+        return tuple(self._active.values())
+
+    def all_retired(self) -> Sequence[SecretVersion]:
+        return tuple(self._retired.values())
+
+    def all(self) -> Sequence[SecretVersion]:
+        return tuple(self._by_id.values())
+
+    def retired_count(self, domain: str) -> int:
+        """How many ledger versions of `domain` wait for their last key to expire."""
+        return sum(
+            1 for each in self.of(domain) if each.id in self._retired and not each.facts.ends_ms
+        )
 
     @property
     def domain_count(self) -> int:

@@ -6,8 +6,10 @@ right, again within `repeat_ms`        valid: peers ask again when a connection 
 right, again later                     invalid: a replay
 right, past its lifetime               invalid
 right, after its stream was decided    invalid
+issued under a version since revoked   invalid
 right, but never issued                invalid and an alarm: a secret has leaked
     ... soon after an unclean start    error: forgotten is not never-issued
+right under a stateless version        valid: another node issued it; counted
 anything else                          invalid; it uses nothing up
 """
 
@@ -43,6 +45,7 @@ from sidecar.keys.messages import (
     VerifyKey,
 )
 from sidecar.keys.segments import Segments
+from sidecar.names import Domain
 
 VALID = Judged("valid")
 WRONG = Judged("invalid", "key-wrong")
@@ -50,6 +53,8 @@ EXPIRED = Judged("invalid", "key-expired")
 REPLAYED = Judged("invalid", "key-replayed")
 ALREADY_ENDED = Judged("invalid", "key-ended")
 NEVER_ISSUED = Judged("invalid", "key-never-issued")
+REVOKED = Judged("invalid", "version-revoked")
+STATELESS = Judged("valid", "stateless")
 FORGOTTEN = Judged("error", "key-forgotten")
 NO_SECRET = Failed("no-secret")
 DONE = Done()
@@ -69,6 +74,7 @@ class Ledger:
         self._limits = limits
         self._forgetful_until_ms = forgetful_until_ms
         self._segments = Segments(limits)
+        self._needed_until_ms: dict[int, int] = {}
         self.keep = self._segments.keep
         self.undo = self._segments.undo
 
@@ -91,6 +97,17 @@ class Ledger:
     def kept_from_ms(self) -> int:
         """Records older than this are not needed any more."""
         return self._segments.kept_from_ms
+
+    def needed_until_ms(self, version_id: int) -> int:
+        """When the last key issued under this version expires.
+
+        While something may have been forgotten, that is one lifetime after the start at least.
+        """
+        return max(self._needed_until_ms.get(version_id, 0), self._forgetful_until_ms)
+
+    def forget_version(self, version_id: int) -> None:
+        """The version is gone; it is needed no more."""
+        self._needed_until_ms.pop(version_id, None)
 
     @property
     def live_count(self) -> int:
@@ -116,6 +133,7 @@ class Ledger:
                     return Refused(cap)
         self._put(digest, version.id, request.sender, zone, now_ms)
         records.append(record.pack(digest, ISSUED, version.id, zone, now_ms))
+        version.count_use(now_ms)
         return KeyIssued(version.maker.key(message))
 
     def _verify(self, request: VerifyKey, now_ms: int, records: list[bytes]) -> Judged:
@@ -124,11 +142,12 @@ class Ledger:
         key = request.key.encode()
         segment = self._segments.find(digest)
         if segment is None:
-            return self._judge_unknown(request.sender, message, digest, key, now_ms)
+            return self._judge_unknown(request, message, digest, now_ms)
         entry = unpack(segment.entries[digest])
         version = self._keyring.get(entry.version_id)
         if version is None or not compare_digest(version.maker.key(message).encode(), key):
-            return WRONG
+            other = self._judge_stateless(request, now_ms)
+            return other or (WRONG if version is not None else REVOKED)
         age_ms = now_ms - segment.start_ms
         if age_ms >= entry.issued_ms + self._limits.lifetime_ms:
             return EXPIRED
@@ -141,16 +160,32 @@ class Ledger:
         return VALID if age_ms + 1 - entry.used_ms <= self._limits.repeat_ms else REPLAYED
 
     def _judge_unknown(
-        self, sender: str, message: bytes, digest: bytes, key: bytes, now_ms: int
+        self, request: VerifyKey, message: bytes, digest: bytes, now_ms: int
     ) -> Judged:
-        for version in self._keyring.of(sender):
-            if compare_digest(version.maker.key(message).encode(), key):
-                break
+        key = request.key.encode()
+        for version in self._keyring.of(request.sender):
+            if version.facts.kind == "ledger":
+                if compare_digest(version.maker.key(message).encode(), key):
+                    break
         else:
-            return WRONG
+            return self._judge_stateless(request, now_ms) or WRONG
         if self._segments.remembers(digest):
             return EXPIRED
         return FORGOTTEN if now_ms < self._forgetful_until_ms else NEVER_ISSUED
+
+    def _judge_stateless(self, request: VerifyKey, now_ms: int) -> Judged | None:
+        """Recompute a key that another node may have issued under a secret we imported.
+
+        That node hashes the domains as it has them: U-labels or A-labels.
+        """
+        key = request.key.encode()
+        for version in self._keyring.of(request.sender):
+            if version.facts.ends_ms is not None and now_ms < version.facts.ends_ms:
+                for message in messages_of_any_spelling(request):
+                    if compare_digest(version.maker.key(message).encode(), key):
+                        version.count_use(now_ms)
+                        return STATELESS
+        return None
 
     def _end(self, request: EndKey, now_ms: int, records: list[bytes]) -> Done:
         digest = entry_digest(key_message(request.sender, request.target, request.stream))
@@ -160,6 +195,7 @@ class Ledger:
 
     def _put(self, digest: bytes, version_id: int, sender: str, zone: int, now_ms: int) -> None:
         """Write a fresh entry into the segment of `now_ms`, out of any older one."""
+        self._needed_until_ms[version_id] = now_ms + self._limits.lifetime_ms
         current = self._segments.live[0]
         number = pack(Entry(version_id, now_ms - current.start_ms))
         segment = self._segments.find(digest)
@@ -189,7 +225,7 @@ class Ledger:
             if kind == ISSUED:
                 version = self._keyring.get(version_id)
                 if version is not None:
-                    self._put(digest, version_id, version.domain, zone, at_ms)
+                    self._put(digest, version_id, version.facts.domain, zone, at_ms)
             elif kind == USED:
                 segment = self._segments.find(digest)
                 if segment is not None:
@@ -199,3 +235,10 @@ class Ledger:
             elif kind == ENDED:
                 self._mark_ended(digest)
         self._segments.keep()
+
+
+def messages_of_any_spelling(request: VerifyKey) -> set[bytes]:
+    """Return the messages with each domain as U-label and as A-label."""
+    senders = {request.sender, Domain(request.sender).a_label}
+    targets = {request.target, Domain(request.target).a_label}
+    return {key_message(sender, target, request.stream) for sender in senders for target in targets}

@@ -49,7 +49,54 @@ class EndKey(_Message, frozen=True, tag="end"):
 
 
 LedgerRequest = IssueKey | VerifyKey | EndKey
-Request = LedgerRequest
+
+
+class ListVersions(_Message, frozen=True, tag="list-versions"):
+    """The versions of one sender domain, or of the domains after `after` in order of name."""
+
+    domain: str | None = None
+    after: str = ""
+
+
+class RotateSecret(_Message, frozen=True, tag="rotate-secret"):
+    """Make a new version that issues from now on, for one sender domain or for all."""
+
+    domain: str | None = None
+
+
+class RevokeSecret(_Message, frozen=True, tag="revoke-secret"):
+    """Nothing issued under this version verifies from the answer on; None is the active one."""
+
+    domain: str
+    number: int | None = None
+
+
+class ImportSecret(_Message, frozen=True, tag="import-secret"):
+    """Trust keys under this secret without the ledger, for so many seconds."""
+
+    domain: str
+    secret: bytes
+    seconds: int
+
+
+class RotateKek(_Message, frozen=True, tag="rotate-kek"):
+    """Seal everything under a new key-encryption key."""
+
+
+class GetStatus(_Message, frozen=True, tag="get-status"):
+    pass
+
+
+class Backup(_Message, frozen=True, tag="backup"):
+    """Write a consistent copy of the secret store, still sealed, to a file that does not exist."""
+
+    path: str
+
+
+AdminRequest = (
+    ListVersions | RotateSecret | RevokeSecret | ImportSecret | RotateKek | GetStatus | Backup
+)
+Request = LedgerRequest | AdminRequest
 
 
 class KeyIssued(_Message, frozen=True, tag="issued"):
@@ -57,7 +104,7 @@ class KeyIssued(_Message, frozen=True, tag="issued"):
 
 
 class Refused(_Message, frozen=True, tag="refused"):
-    """No key: a cap is reached."""
+    """No: a cap is reached, or there is nothing of that name; `reason` is a stable code."""
 
     reason: str
 
@@ -79,4 +126,60 @@ class Failed(_Message, frozen=True, tag="failed"):
     reason: str
 
 
-Reply = KeyIssued | Refused | Judged | Done | Failed
+class ListedVersion(_Message, frozen=True, tag="version"):
+    """One version, without its secret. Times are milliseconds since 1970."""
+
+    domain: str
+    number: int
+    kind: str
+    state: str
+    created_ms: int
+    ends_ms: int | None
+    revoked_ms: int | None
+    removed_ms: int | None
+    next_rotation_ms: int | None
+    uses: int
+    last_use_ms: int | None
+
+
+class VersionList(_Message, frozen=True, tag="versions"):
+    """`after` continues the list; None at its end."""
+
+    versions: list[ListedVersion]
+    after: str | None
+
+
+class Changed(_Message, frozen=True, tag="changed"):
+    """How many versions were made or revoked, and the first of them: (domain, number)."""
+
+    count: int
+    versions: list[tuple[str, int]]
+
+
+class Alarm(_Message, frozen=True, tag="alarm"):
+    """Something an operator must know, how often it happened and when first and last."""
+
+    code: str
+    subject: str
+    text: str
+    count: int
+    first_ms: int
+    last_ms: int
+
+
+class Status(_Message, frozen=True, tag="status"):
+    store_id: str
+    domains: int
+    versions: int
+    stateless_versions: int
+    live_keys: int
+    next_rotation_ms: int | None
+    kek_id: str
+    rewrapping: bool
+    memory_locked: bool
+    now_ms: int
+    alarms: list[Alarm]
+
+
+AdminReply = VersionList | Changed | Status
+Reply = KeyIssued | Refused | Judged | Done | Failed | AdminReply

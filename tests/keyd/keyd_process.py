@@ -17,6 +17,7 @@ class KeydProcess:
         self.directory = directory
         self.state = directory / "state"
         self.socket = directory / "keyd.sock"
+        self.admin_socket = self.state / "admin.sock"
         self.log = directory / "keyd.log"
         self.process = None
 
@@ -53,15 +54,20 @@ class KeydProcess:
             self.kill()
 
     @contextmanager
-    def connection(self):
+    def connection(self, path=None):
         with socket.socket(socket.AF_UNIX) as connected:
             connected.settimeout(30)
-            connected.connect(str(self.socket))
+            connected.connect(str(path or self.socket))
             yield Wire(connected)
 
     def ask(self, request):
         """One request over a connection of its own."""
         with self.connection() as wire:
+            ((_, reply),) = wire.ask([(1, request)])
+            return reply
+
+    def ask_admin(self, request):
+        with self.connection(self.admin_socket) as wire:
             ((_, reply),) = wire.ask([(1, request)])
             return reply
 

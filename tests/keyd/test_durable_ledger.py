@@ -1,23 +1,22 @@
-"""Secrets, ledger and journal together, with disks that fail."""
+"""Secrets, ledger and journal together, with disks that fail and clocks that step."""
 
 import sqlite3
 import stat
 
 import pytest
+from key_house import House
 
-from sidecar.keyd.durable_ledger import DurableLedger
-from sidecar.keyd.journal import Journal
 from sidecar.keyd.migrations import MIGRATIONS, NewerSchema
 from sidecar.keyd.secret_store import SecretStore
-from sidecar.keys.ledger import VALID
+from sidecar.keys.ledger import EXPIRED, FORGOTTEN, NEVER_ISSUED, VALID, WRONG
 from sidecar.keys.limits import Limits
-from sidecar.keys.messages import Failed, IssueKey, Judged, KeyIssued, Refused, VerifyKey
+from sidecar.keys.messages import Failed, IssueKey, KeyIssued, Refused, VerifyKey
 
-START_MS = 1_700_000_000_000
 TRIPLE = ("capulet.example", "montague.example", "S1")
+OTHER = ("capulet.example", "montague.example", "S2")
 
 
-class FailingOnce:
+class Failing:
     """Stands before a real method and fails while `failing` is set."""
 
     def __init__(self, owner, name, error):
@@ -26,37 +25,10 @@ class FailingOnce:
         self.failing = True
         setattr(owner, name, self)
 
-    def __call__(self, *arguments):
+    def __call__(self, *arguments, **keywords):
         if self.failing:
             raise self.error
-        return self.real(*arguments)
-
-
-class House:
-    def __init__(self, directory, limits=None):
-        self.directory = directory
-        self.limits = limits or Limits()
-        self.open(START_MS)
-
-    def open(self, now_ms):
-        self.now_ms = now_ms
-        self.store = SecretStore(self.directory / "secrets.sqlite3")
-        self.journal = Journal(self.directory / "ledger")
-        self.ledger = DurableLedger(self.store, self.journal, self.limits, now_ms=now_ms)
-
-    def lose(self):
-        """End without a clean stop."""
-        self.journal.close()
-        self.store.close()
-
-    def ask(self, *batch):
-        return self.ledger.apply(batch, self.now_ms)
-
-    def issue(self, *triple):
-        return self.ask(IssueKey(*triple))[0]
-
-    def verify(self, key, *triple):
-        return self.ask(VerifyKey(*triple, key))[0]
+        return self.real(*arguments, **keywords)
 
 
 @pytest.fixture
@@ -69,18 +41,18 @@ def house(tmp_path):
 )
 def test_full_disk_is_an_error_for_everyone_and_uses_nothing_up(house, error):
     key = house.issue(*TRIPLE).key
-    disk = FailingOnce(house.journal, "append", error)
-    other = ("capulet.example", "montague.example", "S2")
-    assert house.ask(VerifyKey(*TRIPLE, key), IssueKey(*other)) == [Failed("journal-failed")] * 2
+    disk = Failing(house.journal, "append", error)
+    assert house.ask(VerifyKey(*TRIPLE, key), IssueKey(*OTHER)) == [Failed("journal-failed")] * 2
+    assert ("journal-failed", "ledger") in house.alarms()
     disk.failing = False
     house.now_ms += 100_000
     assert house.verify(key, *TRIPLE) is VALID
-    assert house.verify(key, *other) == Judged("invalid", "key-wrong")
+    assert house.verify(key, *OTHER) is WRONG
 
 
 def test_secret_that_cannot_be_stored_is_an_error_for_its_domain_only(house):
     house.issue(*TRIPLE)
-    disk = FailingOnce(house.store, "create", sqlite3.OperationalError("disk I/O error"))
+    disk = Failing(house.store, "add", sqlite3.OperationalError("disk I/O error"))
     batch = [IssueKey("new.example", "b.example", "S"), IssueKey(*TRIPLE)]
     first, second = house.ask(*batch)
     assert first == Failed("store-failed")
@@ -91,55 +63,84 @@ def test_secret_that_cannot_be_stored_is_an_error_for_its_domain_only(house):
 
 def test_clean_stop_leaves_nothing_forgotten(house):
     key = house.issue(*TRIPLE).key
-    forged = ("capulet.example", "montague.example", "forged")
-    maker = house.store.load()[0].maker
-    house.ledger.close()
-    house.open(START_MS + 1_000)
+    house.close()
+    house.now_ms += 1_000
+    house.open()
     assert house.verify(key, *TRIPLE) is VALID
-    right = maker.key(b"montague.example capulet.example forged")
-    assert house.verify(right, *forged) == Judged("invalid", "key-never-issued")
+    assert house.verify(house.forge(*OTHER), *OTHER) is NEVER_ISSUED
 
 
 def test_unclean_stop_makes_an_unknown_right_key_an_error_for_one_lifetime(house):
     key = house.issue(*TRIPLE).key
-    maker = house.store.load()[0].maker
     house.lose()
-    house.open(START_MS + 1_000)
-    forged = ("capulet.example", "montague.example", "forged")
-    right = maker.key(b"montague.example capulet.example forged")
-    assert house.verify(right, *forged) == Judged("error", "key-forgotten")
+    house.now_ms += 1_000
+    house.open()
+    assert house.verify(house.forge(*OTHER), *OTHER) is FORGOTTEN
     assert house.verify(key, *TRIPLE) is VALID
     house.now_ms += 120_000
-    assert house.verify(right, *forged) == Judged("invalid", "key-never-issued")
+    assert house.verify(house.forge(*OTHER), *OTHER) is NEVER_ISSUED
 
 
 def test_damaged_journal_is_an_unclean_stop(house):
     key = house.issue(*TRIPLE).key
-    house.ledger.close()
+    house.close()
     (segment,) = (house.directory / "ledger").glob("*.sqlite3")
     segment.write_bytes(b"not a database" * 1000)
-    house.open(START_MS + 1_000)
-    assert house.verify(key, *TRIPLE) == Judged("error", "key-forgotten")
+    house.now_ms += 60_000
+    house.open()
+    assert house.verify(key, *TRIPLE) is FORGOTTEN
+    assert ("journal-damaged", "ledger") in house.alarms()
+    assert isinstance(house.issue(*OTHER), KeyIssued)
 
 
 def test_segments_that_are_needed_no_more_are_removed_whole(tmp_path):
     house = House(tmp_path, Limits(memory_ms=0))
     for _ in range(10):
         house.issue(*TRIPLE)
-        house.now_ms += 60_000
-    house.ledger.tidy()
+        house.pass_time(60_000)
+    house.issue(*TRIPLE)
+    house.pass_time(1_000)
     house.journal.close()
     assert len(list((tmp_path / "ledger").iterdir())) == 3
 
 
-def test_clock_that_steps_back_kills_and_revives_nothing(house):
+@pytest.mark.parametrize("step_ms", [-3_600_000, 3_600_000])
+def test_step_of_the_system_clock_kills_and_revives_nothing(house, step_ms):
     key = house.issue(*TRIPLE).key
-    house.now_ms -= 3_600_000
+    house.now_ms += 100_000
+    house.wrong_ms = step_ms
+    house.pass_time(1_000)
     assert house.verify(key, *TRIPLE) is VALID
-    house.now_ms = START_MS + 120_000
-    assert house.verify(key, *TRIPLE) == Judged("invalid", "key-expired")
-    house.now_ms = START_MS
-    assert house.verify(key, *TRIPLE) == Judged("invalid", "key-expired")
+    assert ("clock", "step") in house.alarms()
+    house.lose()
+    house.open()
+    house.now_ms += 19_000
+    assert house.verify(key, *TRIPLE) is EXPIRED
+
+
+def test_time_that_ran_backwards_over_a_reboot_is_an_alarm_and_an_error_for_one_lifetime(house):
+    key = house.issue(*TRIPLE).key
+    expired = house.issue(*OTHER).key
+    house.close()
+    house.boot_id = "second-boot"
+    house.wrong_ms = -3_600_000
+    house.open()
+    assert ("clock", "start") in house.alarms()
+    assert house.verify(key, *TRIPLE) is FORGOTTEN
+    assert house.verify(expired, *OTHER) is FORGOTTEN
+    new = house.issue(*TRIPLE).key
+    assert house.verify(new, *TRIPLE) is VALID
+    house.now_ms += 120_000
+    assert house.verify(expired, *OTHER) is NEVER_ISSUED
+
+
+def test_reboot_within_a_lifetime_loses_no_key(house):
+    key = house.issue(*TRIPLE).key
+    house.close()
+    house.boot_id = "second-boot"
+    house.now_ms += 60_000
+    house.open()
+    assert house.verify(key, *TRIPLE) is VALID
 
 
 def test_cap_on_sender_domains_refuses_new_ones_only(tmp_path):
@@ -154,21 +155,29 @@ def test_cap_on_sender_domains_refuses_new_ones_only(tmp_path):
 def test_generated_secrets_have_256_bits_and_differ(house):
     house.issue("a.example", "t.example", "S")
     house.issue("b.example", "t.example", "S")
-    rows = sqlite3.connect(house.directory / "secrets.sqlite3").execute(
-        "SELECT secret FROM version"
-    )
-    found = [secret for (secret,) in rows]
-    assert [len(secret) for secret in found] == [32, 32]
-    assert found[0] != found[1]
+    first, second = house.secret("a.example"), house.secret("b.example")
+    assert (len(first), len(second)) == (32, 32)
+    assert first != second
 
 
-def test_leaked_secret_raises_an_alarm_without_the_key(house, caplog):
+def test_leaked_secret_forges_nothing_and_raises_an_alarm_without_the_key(house, caplog):
     house.issue(*TRIPLE)
-    forged = house.store.load()[0].maker.key(b"montague.example capulet.example X")
-    house.verify(forged, "capulet.example", "montague.example", "X")
+    forged = house.forge(*OTHER)
+    assert house.verify(forged, *OTHER) is NEVER_ISSUED
+    assert ("key-never-issued", "capulet.example") in house.alarms()
     (alarm,) = [each for each in caplog.records if each.levelname == "CRITICAL"]
     assert "capulet.example" in alarm.getMessage()
     assert forged not in alarm.getMessage()
+
+
+def test_alarm_that_a_peer_repeats_is_one_line_a_minute_with_a_count(house, caplog):
+    house.issue(*TRIPLE)
+    for _ in range(100):
+        house.verify(house.forge(*OTHER), *OTHER)
+        house.now_ms += 1_000
+    lines = [each for each in caplog.records if each.levelname == "CRITICAL"]
+    assert len(lines) == 2
+    assert "(61 times)" in lines[1].getMessage()
 
 
 def test_store_of_a_newer_schema_is_refused_with_words(tmp_path):
@@ -178,6 +187,19 @@ def test_store_of_a_newer_schema_is_refused_with_words(tmp_path):
         database.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
     with pytest.raises(NewerSchema, match="start the newer one that wrote it"):
         SecretStore(path)
+
+
+def test_store_of_the_previous_schema_is_brought_up_to_date_and_sealed(tmp_path):
+    path = tmp_path / "secrets.sqlite3"
+    secret = b"a secret of the first schema, 32"
+    with sqlite3.connect(path) as database:
+        MIGRATIONS[0](database, None)
+        database.execute("INSERT INTO version VALUES (7, 'capulet.example', 1, 5, ?)", (secret,))
+        database.execute("PRAGMA user_version = 1")
+    house = House(tmp_path)
+    assert house.secret("capulet.example") == secret
+    house.close()
+    assert secret not in path.read_bytes()
 
 
 def test_store_that_others_could_read_is_closed_to_them(tmp_path):

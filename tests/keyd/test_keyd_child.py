@@ -4,7 +4,6 @@ import asyncio
 import os
 import select
 import signal
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -83,11 +82,10 @@ async def test_arguments_and_environment_of_the_child_hold_no_secret(tmp_path):
     client = KeyClient(child.socket)
     await client.start(timeout_seconds=30)
     key = await client.issue(PAIR, StreamId("S1"), timeout_seconds=30)
-    with sqlite3.connect(tmp_path / "keyd" / "secrets.sqlite3") as database:
-        (secret,) = database.execute("SELECT secret FROM version").fetchone()
+    kek = (tmp_path / "keyd" / "kek").read_text().strip()
     for name in ("cmdline", "environ"):
         shown = Path(f"/proc/{child.pid}/{name}").read_bytes()
-        for hidden in (key.reveal().encode(), secret, secret.hex().encode()):
+        for hidden in (key.reveal().encode(), kek.encode(), bytes.fromhex(kek)):
             assert hidden not in shown
     await client.close()
     await child.close()

@@ -4,14 +4,34 @@ import typing
 
 import pytest
 
+from sidecar.errors import InvalidValue
 from sidecar.keyd.request_table import NEEDED, Capability, NotPermitted, admit
-from sidecar.keys.messages import EndKey, IssueKey, Request, VerifyKey
+from sidecar.keys.messages import (
+    Backup,
+    EndKey,
+    GetStatus,
+    ImportSecret,
+    IssueKey,
+    ListVersions,
+    Request,
+    RevokeSecret,
+    RotateKek,
+    RotateSecret,
+    VerifyKey,
+)
 
 TRIPLE = ("capulet.example", "montague.example", "S1")
 SAMPLES = {
     IssueKey: IssueKey(*TRIPLE),
     VerifyKey: VerifyKey(*TRIPLE, "k"),
     EndKey: EndKey(*TRIPLE),
+    ListVersions: ListVersions(),
+    RotateSecret: RotateSecret("capulet.example"),
+    RevokeSecret: RevokeSecret("capulet.example"),
+    ImportSecret: ImportSecret("capulet.example", b"secret", 60),
+    RotateKek: RotateKek(),
+    GetStatus: GetStatus(),
+    Backup: Backup("/backup"),
 }
 
 
@@ -38,3 +58,20 @@ def test_nothing_granted_permits_nothing(kind):
 def test_request_that_is_not_in_the_table_is_denied():
     with pytest.raises(NotPermitted):
         admit(object(), frozenset(Capability))
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        ListVersions("Capulet.example"),
+        RotateSecret(""),
+        RevokeSecret("capulet.example/x"),
+        ImportSecret("capulet.example", b"", 60),
+        ImportSecret("capulet.example", b"x" * 1025, 60),
+        ImportSecret("xn--bcher-kva.example", b"x", 60),
+        Backup("backup"),
+    ],
+)
+def test_operators_fields_are_checked_too(request_):
+    with pytest.raises(InvalidValue):
+        admit(request_, frozenset({Capability.ADMIN}))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from sidecar.keys.dialback_key import KeyMaker, key_message
 from sidecar.keys.keyring import Keyring, SecretVersion
 from sidecar.keys.ledger import Ledger
+from sidecar.keys.lifecycle import VersionFacts
 from sidecar.keys.limits import Limits
 from sidecar.keys.messages import EndKey, IssueKey, VerifyKey
 
@@ -27,7 +28,7 @@ class Desk:
             for sender in (*self.senders, "stranger.example")
         }
         self.keyring = Keyring(
-            SecretVersion(number, sender, 1, START_MS, self.makers[sender])
+            SecretVersion(VersionFacts(number, sender, 1, "ledger", START_MS), self.makers[sender])
             for number, sender in enumerate(self.senders, start=1)
         )
         self.restart()

@@ -1,0 +1,119 @@
+"""Everything keyd knows and does, behind two questions: `apply` a batch, `administer` a request."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from sidecar.keyd.administration import Administration
+from sidecar.keyd.alarms import Alarms
+from sidecar.keyd.ballast import Ballast
+from sidecar.keyd.clock import ClockSource, LedgerClock
+from sidecar.keyd.durable_ledger import FAULTS, DurableLedger
+from sidecar.keyd.journal import Journal
+from sidecar.keyd.kek_rotation import KekRotation
+from sidecar.keyd.secret_store import SecretStore
+from sidecar.keyd.versions import Versions
+from sidecar.keys.limits import Limits
+from sidecar.keys.messages import AdminRequest, LedgerRequest, Reply
+
+log = logging.getLogger(__name__)
+
+_TEND_MS = 250
+_SAVE_MS = 60_000
+
+
+class KeyService:
+    """Store, ledger and clock of one state directory."""
+
+    def __init__(
+        self,
+        store: SecretStore,
+        journal: Journal,
+        ballast: Ballast,
+        kek: KekRotation,
+        source: ClockSource,
+        *,
+        limits: Limits,
+        rotation_ms: int,
+        memory_locked: bool = False,
+    ) -> None:
+        """Load everything. Raises DamagedRow, sqlite3.Error."""
+        store.unseal(kek.sealer)
+        self._store = store
+        self._journal = journal
+        self._kek = kek
+        self._clock = LedgerClock(source, store.fact("clock"))
+        self._alarms = Alarms()
+        self._versions = Versions(store, ballast, rotation_ms=rotation_ms)
+        now_ms = self._clock.now_ms()
+        complete = store.fact("clean-stop") is not None or self._versions.keyring.domain_count == 0
+        if self._clock.ran_backwards:
+            self._alarms.sound(
+                "clock",
+                "start",
+                "time ran backwards since the last stop; keys"
+                " issued before it get an error for now",
+                now_ms,
+            )
+            journal.discard()
+            complete = False
+        self._save_facts(clean_stop=False)
+        self._ledger = DurableLedger(
+            self._versions, journal, limits, self._alarms, complete=complete, now_ms=now_ms
+        )
+        self._administration = Administration(
+            store, self._versions, self._ledger, kek, self._alarms, memory_locked=memory_locked
+        )
+        self._next_tend_ms = now_ms
+        self._next_save_ms = now_ms + _SAVE_MS
+
+    def apply(self, batch: Sequence[LedgerRequest]) -> list[Reply]:
+        """Answer requests about keys, in order."""
+        return self._ledger.apply(batch, self._clock.now_ms())
+
+    def administer(self, request: AdminRequest) -> Reply:
+        """Answer one request of an operator."""
+        return self._administration.answer(request, self._clock.now_ms())
+
+    def tend(self) -> None:
+        """Do what is due; call it often. A failure is an alarm, and is tried again."""
+        now_ms = self._clock.now_ms()
+        if now_ms < self._next_tend_ms:
+            return
+        self._next_tend_ms = now_ms + _TEND_MS
+        self._attempt("old ledger segments", self._ledger.tend, now_ms)
+        self._attempt("versions", lambda: self._versions.tend(self._ledger.rules, now_ms), now_ms)
+        self._attempt("kek rotation", lambda: self._kek.tend(self._store), now_ms)
+        if now_ms >= self._next_save_ms:
+            self._next_save_ms = now_ms + _SAVE_MS
+            self._attempt("usage", self._save, now_ms)
+        ahead_ms = self._clock.deviation_ms()
+        if ahead_ms:
+            text = f"the system's clock stepped by {ahead_ms / 1000:.0f} s; keys do not follow it"
+            self._alarms.sound("clock", "step", text, now_ms)
+
+    def close(self) -> None:
+        """Stop cleanly: nothing is missing from the journal."""
+        try:
+            self._journal.close()
+            self._versions.save_usage()
+            self._save_facts(clean_stop=True)
+        except FAULTS as error:
+            log.error("no clean stop: %s", error)
+        self._store.close()
+
+    def _attempt(self, what: str, step: Callable[[], None], now_ms: int) -> None:
+        try:
+            step()
+        except FAULTS as error:
+            self._alarms.sound("store-failed", what, str(error), now_ms)
+
+    def _save(self) -> None:
+        self._versions.save_usage()
+        self._save_facts(clean_stop=False)
+
+    def _save_facts(self, *, clean_stop: bool) -> None:
+        with self._store.transaction():
+            self._store.set_fact("clock", self._clock.mark())
+            self._store.set_fact("clean-stop", "yes" if clean_stop else None)

@@ -1,0 +1,89 @@
+"""The command line of dialback-keyd."""
+
+from __future__ import annotations
+
+import argparse
+import pwd
+from pathlib import Path
+
+from sidecar.keys.limits import Limits
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser; bad arguments end with status 2 and words."""
+    parser = argparse.ArgumentParser(
+        prog="dialback-keyd",
+        description="The key service of dialback-sidecar: owns the dialback secrets and the"
+        " ledger of issued keys, and answers Unix sockets only.",
+    )
+    add = parser.add_argument
+    add("--state-directory", type=Path, required=True, help="secrets and ledger; mode 0700")
+    add("--socket", type=Path, required=True, help="where dialback-sidecar asks; mode 0600")
+    add(
+        "--admin-socket",
+        type=Path,
+        help="where operators ask; mode 0600 (default: admin.sock in the state directory)",
+    )
+    add(
+        "--client-user",
+        type=_uid,
+        action="append",
+        default=[],
+        metavar="USER",
+        help="another user (name or uid) that may use the socket; can be repeated",
+    )
+    add(
+        "--kek-file",
+        type=Path,
+        help="the key-encryption key (default: the systemd credential dialback-kek, else kek in"
+        " the state directory)",
+    )
+    add(
+        "--rotate-every",
+        type=_duration_ms,
+        default="24h",
+        metavar="TIME",
+        help="age at which a secret is replaced, 10 %% more or less: 30m, 24h, 7d (%(default)s)",
+    )
+    add(
+        "--key-lifetime",
+        type=_duration_ms,
+        default="120s",
+        metavar="TIME",
+        help="how long an issued key can be verified (%(default)s)",
+    )
+    add(
+        "--max-entries",
+        type=_positive,
+        default=Limits().entries,
+        metavar="N",
+        help="live keys in the ledger, over which no more are issued (%(default)s)",
+    )
+    add(
+        "--until-stdin-ends",
+        action="store_true",
+        help="stop when standard input is closed: the parent that holds it has ended",
+    )
+    add("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+    return parser
+
+
+def _uid(text: str) -> int:
+    try:
+        return int(text) if text.isdecimal() else pwd.getpwnam(text).pw_uid
+    except KeyError:
+        raise argparse.ArgumentTypeError(f"expected a user, got {text!r}") from None
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a positive number, got {text!r}")
+    return int(text)
+
+
+def _duration_ms(text: str) -> int:
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    number, unit = text[:-1], text[-1:]
+    if unit not in units or not number.isdecimal() or int(number) < 1:
+        raise argparse.ArgumentTypeError(f"expected a time such as 30m or 24h, got {text!r}")
+    return int(number) * units[unit] * 1000

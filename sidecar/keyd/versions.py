@@ -1,0 +1,189 @@
+"""The versions of every sender domain: each change is one transaction, then true in memory."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import sqlite3
+from collections.abc import Sequence
+
+from sidecar.errors import SidecarError
+from sidecar.keyd.ballast import Ballast
+from sidecar.keyd.secret_store import SecretStore
+from sidecar.keys.dialback_key import SECRET_BYTES, KeyMaker
+from sidecar.keys.keyring import Keyring, SecretVersion
+from sidecar.keys.ledger import Ledger
+from sidecar.keys.lifecycle import (
+    MAX_RETIRED,
+    MAX_STATELESS_MS,
+    VersionFacts,
+    removable,
+    rotation_due_ms,
+)
+
+log = logging.getLogger(__name__)
+
+_NEVER_MS = 1 << 62
+
+
+class NotDone(SidecarError):
+    """A change that is refused; `reason` is a stable code."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Versions:
+    """Creates, rotates, revokes, imports and removes versions; and keeps the keyring true.
+
+    Its methods raise sqlite3.Error, and then nothing has changed, unless they say otherwise.
+    """
+
+    def __init__(self, store: SecretStore, ballast: Ballast, *, rotation_ms: int) -> None:
+        """Load every version. Raises DamagedRow."""
+        self._store = store
+        self._ballast = ballast
+        self._rotation_ms = rotation_ms
+        self._due_ms = 0
+        self.keyring = Keyring(
+            SecretVersion(facts, KeyMaker(secret), uses=uses, last_use_ms=last_use_ms)
+            for facts, secret, uses, last_use_ms in store.load()
+            if facts.revoked_ms is None and facts.removed_ms is None
+        )
+
+    def create(self, domains: Sequence[str], now_ms: int) -> None:
+        """Give each of these sender domains a new version that issues from now on: all or none."""
+        if not domains:
+            return
+        made: list[SecretVersion] = []
+        with self._store.transaction():
+            for domain in domains:
+                made.append(self._add(domain, now_ms))
+        for version in made:
+            self._take_in(version, now_ms)
+
+    def rotate(self, domain: str | None, now_ms: int) -> list[VersionFacts]:
+        """Rotate one sender domain or all of them. Raises NotDone."""
+        if domain is not None:
+            if self.keyring.active(domain) is None:
+                raise NotDone("no-such-domain")
+            if self.keyring.retired_count(domain) >= MAX_RETIRED:
+                raise NotDone("too-many-retired")
+            domains = [domain]
+        else:
+            domains = self._rotatable(self.keyring.all_active())
+        self.create(domains, now_ms)
+        return [version.facts for each in domains if (version := self.keyring.active(each))]
+
+    def revoke(self, domain: str, number: int | None, now_ms: int) -> list[VersionFacts]:
+        """Destroy one version now; if it was the active one, the next is made with it.
+
+        Returns the version revoked and the version made. Raises NotDone. A full disk does not
+        hinder it. Should the store fail all the same, the version is gone from memory
+        nevertheless, and sqlite3.Error tells that it is not gone from the disk.
+        """
+        active = self.keyring.active(domain)
+        versions = self.keyring.of(domain)
+        if number is None:
+            version = active
+        else:
+            version = next((each for each in versions if each.facts.number == number), None)
+        if version is None:
+            raise NotDone("no-such-version")
+        self.keyring.remove(version.id)
+        made: list[SecretVersion] = []
+        try:
+            gone = self._revoke(version, version is active, made, now_ms)
+        except sqlite3.Error:
+            if not self._ballast.drop():
+                raise
+            made.clear()
+            gone = self._revoke(version, version is active, made, now_ms)
+        for each in made:
+            self._take_in(each, now_ms)
+        self._ballast.take_on()
+        return [gone, *(each.facts for each in made)]
+
+    def import_stateless(
+        self, domain: str, secret: bytes, lasting_ms: int, now_ms: int
+    ) -> VersionFacts:
+        """Trust keys made with `secret` without the ledger for a while. Raises NotDone."""
+        if not 0 < lasting_ms <= MAX_STATELESS_MS:
+            raise NotDone("end-too-far")
+        stateless = [each for each in self.keyring.of(domain) if each.facts.kind == "stateless"]
+        if len(stateless) >= MAX_RETIRED:
+            raise NotDone("too-many-retired")
+        with self._store.transaction():
+            facts = self._store.add(
+                domain, "stateless", now_ms, secret, ends_ms=now_ms + lasting_ms
+            )
+        self.keyring.add(SecretVersion(facts, KeyMaker(secret)))
+        return facts
+
+    def tend(self, ledger: Ledger, now_ms: int) -> None:
+        """Rotate what is due, and destroy what no key needs any more."""
+        if now_ms >= self._due_ms:
+            active = self.keyring.all_active()
+            due = [each for each in active if self.next_rotation_ms(each.facts, now_ms) <= now_ms]
+            self.create(self._rotatable(due), now_ms)
+            if due:
+                log.info("rotated %d sender domains", len(due))
+            self._due_ms = self.next_due_ms(now_ms)
+        done = [
+            each
+            for each in self.keyring.all_retired()
+            if removable(each.facts, ledger.needed_until_ms(each.id), now_ms)
+        ]
+        if done:
+            with self._store.transaction():
+                for version in done:
+                    self._store.destroy(version.facts, removed_ms=now_ms)
+            for version in done:
+                self.keyring.remove(version.id)
+                ledger.forget_version(version.id)
+            log.info("destroyed %d versions that no key needs any more", len(done))
+
+    def next_rotation_ms(self, active: VersionFacts, now_ms: int) -> int:
+        return rotation_due_ms(active, self._rotation_ms, now_ms)
+
+    def next_due_ms(self, now_ms: int) -> int:
+        """When the next scheduled rotation of any sender domain is."""
+        return min(
+            (self.next_rotation_ms(each.facts, now_ms) for each in self.keyring.all_active()),
+            default=_NEVER_MS,
+        )
+
+    def save_usage(self) -> None:
+        """Note how often versions were used since the last time."""
+        used = [each for each in self.keyring.all() if each.uses_unsaved]
+        if used:
+            with self._store.transaction():
+                self._store.save_usage([(each.id, each.uses, each.last_use_ms) for each in used])
+            for version in used:
+                version.uses_unsaved = False
+
+    def _add(self, domain: str, now_ms: int) -> SecretVersion:
+        secret = secrets.token_bytes(SECRET_BYTES)
+        return SecretVersion(self._store.add(domain, "ledger", now_ms, secret), KeyMaker(secret))
+
+    def _revoke(
+        self, version: SecretVersion, was_active: bool, made: list[SecretVersion], now_ms: int
+    ) -> VersionFacts:
+        with self._store.transaction():
+            gone = self._store.destroy(version.facts, revoked_ms=now_ms)
+            if was_active:
+                made.append(self._add(version.facts.domain, now_ms))
+        return gone
+
+    def _take_in(self, version: SecretVersion, now_ms: int) -> None:
+        self.keyring.add(version)
+        self._due_ms = min(self._due_ms, self.next_rotation_ms(version.facts, now_ms))
+
+    def _rotatable(self, versions: Sequence[SecretVersion]) -> list[str]:
+        """The domains of these; one with too many RETIRED versions waits for the next time."""
+        return [
+            each.facts.domain
+            for each in versions
+            if self.keyring.retired_count(each.facts.domain) < MAX_RETIRED
+        ]

@@ -1,0 +1,163 @@
+"""Secrets at rest: sealed, bound to their row, and sealed again under a new key."""
+
+import sqlite3
+
+import pytest
+from key_house import House
+
+from sidecar.keyd import kek_file
+from sidecar.keyd.kek_file import KekError
+from sidecar.keyd.sealing import DamagedRow
+from sidecar.keys.ledger import VALID
+from sidecar.keys.messages import Backup, Done, GetStatus, Refused, RotateKek, RotateSecret
+
+TRIPLE = ("capulet.example", "montague.example", "S1")
+
+
+@pytest.fixture
+def house(tmp_path):
+    house = House(tmp_path)
+    house.issue(*TRIPLE)
+    return house
+
+
+def edit(house, statement, *values):
+    house.close()
+    with sqlite3.connect(house.directory / "secrets.sqlite3") as database:
+        assert database.execute(statement, values).rowcount == 1
+
+
+def test_secret_is_in_no_file_in_clear(house):
+    secret = house.secret("capulet.example")
+    house.close()
+    for path in house.directory.rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
+            assert secret not in data
+            assert secret.hex().encode() not in data
+
+
+def test_store_without_its_kek_reveals_nothing_and_makes_no_new_one(house):
+    house.close()
+    house.kek_path.unlink()
+    with pytest.raises(KekError, match="put it back"):
+        house.open()
+    assert not house.kek_path.exists()
+
+
+def test_another_kek_opens_nothing(house):
+    house.close()
+    house.kek_path.write_text("00" * 32)
+    with pytest.raises(DamagedRow, match=r"version 1 of capulet\.example: sealed under"):
+        house.open()
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("id", 77),
+        ("domain", "mallory.example"),
+        ("number", 5),
+        ("kind", "stateless"),
+        ("created_ms", 1),
+        ("ends_ms", 1),
+        ("revoked_ms", 1),
+        ("removed_ms", 1),
+    ],
+)
+def test_edited_row_is_an_error_that_names_it(house, column, value):
+    edit(house, f"UPDATE version SET {column} = ?", value)
+    with pytest.raises(DamagedRow, match=r"version \d of \w+.example: the row .* was changed"):
+        house.open()
+
+
+def test_flipped_bit_in_a_sealed_secret_is_an_error_that_names_the_row(house):
+    (sealed,) = house.store._database.execute("SELECT sealed FROM version").fetchone()
+    for place in range(8, len(sealed)):
+        flipped = bytearray(sealed)
+        flipped[place] ^= 1
+        house.store._database.execute("UPDATE version SET sealed = ?", (bytes(flipped),))
+        with pytest.raises(DamagedRow, match="version 1 of capulet"):
+            house.store.load()
+
+
+@pytest.mark.parametrize("length", [0, 7, 8, 19, 20, 35])
+def test_truncated_sealed_secret_is_an_error_that_names_the_row(house, length):
+    house.store._database.execute("UPDATE version SET sealed = substr(sealed, 1, ?)", (length,))
+    with pytest.raises(DamagedRow, match="version 1 of capulet"):
+        house.store.load()
+
+
+def test_row_of_another_store_is_not_taken(house, tmp_path):
+    edit(house, "UPDATE fact SET value = 'other' WHERE name = 'store-id'")
+    with pytest.raises(DamagedRow):
+        house.open()
+
+
+def test_kek_rotation_seals_everything_again_while_serving(house):
+    for number in range(450):
+        house.issue(f"d{number}.example", "t.example", "S")
+    key = house.issue(*TRIPLE).key
+    old = kek_file.read(house.kek_path)
+    assert house.admin(RotateKek()) == Done()
+    assert len(kek_file.read(house.kek_path)) == 2
+    assert house.admin(RotateKek()) == Refused("kek-rotation-under-way")
+    turns = 0
+    while house.admin(GetStatus()).rewrapping:
+        house.pass_time(250)
+        assert house.verify(key, *TRIPLE) is VALID
+        turns += 1
+    assert turns == 3
+    (new,) = kek_file.read(house.kek_path)
+    assert new not in old
+    house.close()
+    house.open()
+    assert len(house.store.load()) == 451
+
+
+def test_kek_rotation_goes_on_after_being_killed_at_any_point(house):
+    for number in range(450):
+        house.issue(f"d{number}.example", "t.example", "S")
+    house.admin(RotateKek())
+    while len(kek_file.read(house.kek_path)) == 2:
+        house.lose()
+        house.now_ms += 250
+        house.open()
+        assert house.admin(GetStatus()).rewrapping
+        assert len(house.store.load()) == 451
+        house.pass_time(250)
+    house.lose()
+    house.open()
+    assert not house.admin(GetStatus()).rewrapping
+
+
+def test_kek_that_others_can_read_is_refused(house):
+    house.close()
+    house.kek_path.chmod(0o640)
+    with pytest.raises(KekError, match="others can read it; expected mode 0600 or 0400, got 0640"):
+        house.open()
+
+
+@pytest.mark.parametrize("text", ["", "abc", "00" * 31, "zz" * 32, "00" * 32 + "\n00"])
+def test_kek_file_that_is_none_is_refused_without_showing_it(house, text):
+    house.close()
+    house.kek_path.write_text(text)
+    with pytest.raises(KekError) as caught:
+        house.open()
+    assert "0000" not in str(caught.value)
+
+
+def test_backup_is_a_sealed_copy_that_opens_with_the_kek(house, tmp_path):
+    secret = house.secret("capulet.example")
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    backup = copy / "secrets.sqlite3"
+    assert house.admin(Backup(str(backup))) == Done()
+    assert house.admin(Backup(str(backup))) == Refused("file-exists")
+    assert backup.stat().st_mode & 0o777 == 0o600
+    assert secret not in backup.read_bytes()
+    house.admin(RotateSecret("capulet.example"))
+    house.kek_path.rename(copy / "kek")
+    restored = House(copy)
+    assert restored.secret("capulet.example") == secret
+    assert restored.states() == [(1, "active")]
