@@ -111,6 +111,16 @@ class EjabberdHost(HostServer):
     def component_place(self, jid: str) -> tuple[str, int]:
         return self.address, self._component_ports[jid]
 
+    async def sidecar_gone(self, jid: str) -> None:
+        await self._ejabberd.evaluate(
+            f"""Wait = fun Wait() ->
+                case ejabberd_router:is_my_route(<<"{jid}">>) of
+                    true -> timer:sleep(10), Wait();
+                    false -> ok
+                end
+            end, Wait()"""
+        )
+
     async def stop(self) -> None:
         await self._ejabberd.stop()
 

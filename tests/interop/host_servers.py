@@ -72,6 +72,10 @@ class HostServer(ABC):
         """Address and port on which the server waits for the component `jid`."""
 
     @abstractmethod
+    async def sidecar_gone(self, jid: str) -> None:
+        """Return once the server has noticed that nothing is connected as `jid` any more."""
+
+    @abstractmethod
     async def stop(self) -> None: ...
 
     @abstractmethod

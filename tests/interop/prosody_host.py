@@ -69,6 +69,9 @@ class ProsodyHost(HostServer):
     def component_place(self, jid: str) -> tuple[str, int]:
         return self._prosody.address, self._prosody.component_port
 
+    async def sidecar_gone(self, jid: str) -> None:
+        await self.output.wait_for(f"component disconnected: {jid}")
+
     async def stop(self) -> None:
         await self._prosody.stop()
 

@@ -44,6 +44,7 @@ class RawPeer:
         self.issued: dict[tuple[str, str, str], str] = {}
         """(sender, target, stream ID) to the key this peer presented."""
         self.streams: list[RawStream] = []
+        self._greeted: asyncio.Queue[None] = asyncio.Queue()
         self.requests: asyncio.Queue[tuple[RawStream, Element]] = asyncio.Queue()
         """The db:result and db:verify elements without a type that reached this peer."""
         self.stanzas: asyncio.Queue[Element] = asyncio.Queue()
@@ -133,6 +134,11 @@ class RawPeer:
                 if element.tag == DIALBACK + name:
                     return stream, element
 
+    async def greeted(self) -> None:
+        """Return once another stream that somebody opened has its final features."""
+        async with asyncio.timeout(30):
+            await self._greeted.get()
+
     async def next_stanza(self) -> Element:
         async with asyncio.timeout(30):
             return await self.stanzas.get()
@@ -144,6 +150,10 @@ class RawPeer:
         for queue in (self.requests, self.stanzas):
             while not queue.empty():
                 queue.get_nowait()
+
+    def close_port(self) -> None:
+        """Let nobody connect any more."""
+        self._server.close()
 
     async def hang_up(self) -> None:
         """Drop every stream, opened by us or by others."""
@@ -198,6 +208,8 @@ class RawPeer:
             f"<stream:features>{starttls}<dialback xmlns='urn:xmpp:features:dialback'>"
             f"<errors/></dialback></stream:features>{'' if offer_tls else self.after_features}"
         )
+        if not offer_tls:
+            self._greeted.put_nowait(None)
 
     def _tls_context(self, protocol: int) -> ssl.SSLContext:
         context = ssl.SSLContext(protocol)

@@ -127,6 +127,11 @@ class Visit:
         """What the server's own dialback did during this visit."""
         return self.host.stock_acts(self.host_mark)
 
+    def network_asked_for(self, domain: str) -> list[str]:
+        """The names at and below `domain` that anybody looked up in the DNS."""
+        queries = self.world.network.dns.queries
+        return [query.name for query in queries if f".{query.name}".endswith(f".{domain}")]
+
     async def delivered_to(self, juliet: RawStream) -> list[str]:
         """The bodies of the messages that reached juliet until now.
 
