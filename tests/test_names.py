@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from encodings.idna import nameprep
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -107,3 +109,8 @@ def test_key_does_not_show() -> None:
     assert key == DialbackKey.parse("b483") and key != DialbackKey.parse("b484")
     with pytest.raises(TypeError):
         hash(key)
+
+
+def test_ascii_labels_need_no_more_of_nameprep_than_lower_case() -> None:
+    for character in map(chr, range(128)):
+        assert nameprep(character) == character.lower()
