@@ -31,6 +31,7 @@ class KeydChild:
             *("--socket", str(self.socket)),
             *("--log-level", log_level),
             "--until-stdin-ends",
+            "--allow-root",  # if we are root, so is our child
         )
         self._process: asyncio.subprocess.Process | None = None
         self._supervisor: asyncio.Task[None] | None = None

@@ -18,10 +18,11 @@ from sidecar.errors import SidecarError
 from sidecar.keyd import kek_file
 from sidecar.keyd.ballast import Ballast
 from sidecar.keyd.clock import ClockSource
+from sidecar.keyd.hardening import harden, refuse_root
 from sidecar.keyd.journal import Journal
 from sidecar.keyd.kek_rotation import KekRotation
 from sidecar.keyd.key_service import KeyService
-from sidecar.keyd.listener import listen
+from sidecar.keyd.listener import inherited_listener, listen
 from sidecar.keyd.options import parser
 from sidecar.keyd.request_table import Capability
 from sidecar.keyd.secret_store import SecretStore
@@ -45,19 +46,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    os.umask(0o077)
+    refuse_root(allowed=options.allow_root)
+    memory_locked = harden()
     with ExitStack() as stack:
         directory = StateDirectory(options.state_directory)
         stack.callback(directory.close)
-        service = _open(options, directory)
+        service = _open(options, directory, memory_locked)
         stack.callback(service.close)
         own = frozenset({os.geteuid()})
         admin_socket = options.admin_socket or directory.path / "admin.sock"
         server = Server(
             service,
             [
-                _entrance(stack, options.socket, own | set(options.client_user), Capability.LEDGER),
-                _entrance(stack, admin_socket, own | {0}, Capability.ADMIN),
+                Entrance(
+                    inherited_listener() or _listen(stack, options.socket),
+                    own | set(options.client_user),
+                    frozenset({Capability.LEDGER}),
+                ),
+                Entrance(_listen(stack, admin_socket), own | {0}, frozenset({Capability.ADMIN})),
             ],
             stop_when_readable=[
                 stack.enter_context(_signal_pipe()).fileno(),
@@ -69,7 +75,9 @@ def _run(options: argparse.Namespace) -> None:
     log.info("stopped")
 
 
-def _open(options: argparse.Namespace, directory: StateDirectory) -> KeyService:
+def _open(
+    options: argparse.Namespace, directory: StateDirectory, memory_locked: bool
+) -> KeyService:
     store = SecretStore(directory.secrets)
     path, writable = kek_file.find(options.kek_file, directory.path)
     return KeyService(
@@ -80,15 +88,14 @@ def _open(options: argparse.Namespace, directory: StateDirectory) -> KeyService:
         ClockSource.of_this_machine(),
         limits=Limits(lifetime_ms=options.key_lifetime, entries=options.max_entries),
         rotation_ms=options.rotate_every,
+        memory_locked=memory_locked,
     )
 
 
-def _entrance(
-    stack: ExitStack, path: Path, client_uids: frozenset[int], granted: Capability
-) -> Entrance:
+def _listen(stack: ExitStack, path: Path) -> socket.socket:
     listener = stack.enter_context(listen(path))
     stack.callback(path.unlink, missing_ok=True)
-    return Entrance(listener, client_uids, frozenset({granted}))
+    return listener
 
 
 def _signal_pipe() -> socket.socket:

@@ -10,6 +10,7 @@ from pathlib import Path
 from sidecar.errors import SidecarError
 
 _MAX_PATH_BYTES = 107
+_FIRST_INHERITED = 3
 _CREDENTIALS = struct.Struct("=iII")
 
 
@@ -40,6 +41,18 @@ def listen(path: Path) -> socket.socket:
         raise
     finally:
         os.umask(previous)
+    listener.setblocking(False)
+    return listener
+
+
+def inherited_listener() -> socket.socket | None:
+    """Return the listening socket that systemd made for us, if it did (sd_listen_fds(3)).
+
+    So a socket of mode 0600 can belong to the user of dialback-sidecar and not to ours.
+    """
+    if os.environ.get("LISTEN_PID") != str(os.getpid()) or os.environ.get("LISTEN_FDS") != "1":
+        return None
+    listener = socket.socket(fileno=_FIRST_INHERITED)
     listener.setblocking(False)
     return listener
 

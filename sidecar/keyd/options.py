@@ -18,7 +18,12 @@ def parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--state-directory", type=Path, required=True, help="secrets and ledger; mode 0700")
-    add("--socket", type=Path, required=True, help="where dialback-sidecar asks; mode 0600")
+    add(
+        "--socket",
+        type=Path,
+        required=True,
+        help="where dialback-sidecar asks; mode 0600 (one that systemd passes on goes before)",
+    )
     add(
         "--admin-socket",
         type=Path,
@@ -64,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="stop when standard input is closed: the parent that holds it has ended",
     )
+    add("--allow-root", action="store_true", help="run although this is root")
     add("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     return parser
 

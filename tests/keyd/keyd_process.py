@@ -23,7 +23,8 @@ class KeydProcess:
 
     def start(self, *more, python=(), wait=True):
         command = [sys.executable, *python, "-m", "sidecar.keyd"]
-        command += ["--state-directory", str(self.state), "--socket", str(self.socket), *more]
+        command += ["--state-directory", str(self.state), "--socket", str(self.socket)]
+        command += ["--allow-root", *more]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log)
         if wait:
