@@ -10,15 +10,13 @@ local nameprep = require "util.encodings".stringprep.nameprep;
 local hosts = prosody.hosts;
 
 if module:get_host_type() ~= "component" or not hosts[module.host].modules.component then
-	module:log("error", "mod_dialback_sidecar belongs in the sidecar's own section, e.g. "
-		.. "Component \"dialback.example.org\", and nowhere else");
-	error("mod_dialback_sidecar is not enabled in a Component section of its own", 0);
+	error("mod_dialback_sidecar belongs in the sidecar's own section, e.g. Component \"dialback.example.org\", "
+		.. "and nowhere else", 0);
 end
 for name, host in pairs(hosts) do
 	if name ~= module.host and host.modules.dialback_sidecar then
-		module:log("error", "already enabled for %s: enable it once and list further sidecars there, in "
-			.. "dialback_sidecar_jids", name);
-		error("mod_dialback_sidecar is already enabled for " .. name, 0);
+		error("mod_dialback_sidecar is already enabled for " .. name .. ": enable it once and list further sidecars "
+			.. "there, in dialback_sidecar_jids", 0);
 	end
 end
 
