@@ -27,9 +27,9 @@ def find(option: Path | None, state_directory: Path) -> tuple[Path, bool]:
     """
     if option is not None:
         return option, os.access(option.parent, os.W_OK)
-    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    if credentials and (Path(credentials) / CREDENTIAL).exists():
-        return Path(credentials) / CREDENTIAL, False
+    credentials = _credentials()
+    if credentials is not None and (credentials / CREDENTIAL).exists():
+        return credentials / CREDENTIAL, False
     return state_directory / "kek", True
 
 
@@ -38,7 +38,10 @@ def read(path: Path) -> tuple[bytes, ...]:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
-        if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        # A systemd credential belongs to root; its ACL for our user shows as group bits.
+        from_systemd = path.parent == _credentials() and status.st_uid == 0
+        forbidden = stat.S_IRWXO | (stat.S_IWGRP if from_systemd else stat.S_IRWXG)
+        if status.st_mode & forbidden:
             raise KekError(
                 f"{path}: others can read it; expected mode 0600 or 0400, got "
                 f"{stat.S_IMODE(status.st_mode):04o}"
@@ -58,6 +61,11 @@ def read(path: Path) -> tuple[bytes, ...]:
     if not keks:
         raise KekError(f"{path}: expected a key-encryption key, got an empty file")
     return tuple(keks)
+
+
+def _credentials() -> Path | None:
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    return Path(directory) if directory else None
 
 
 def generate() -> bytes:

@@ -161,3 +161,18 @@ def test_backup_is_a_sealed_copy_that_opens_with_the_kek(house, tmp_path):
     restored = House(copy)
     assert restored.secret("capulet.example") == secret
     assert restored.states() == [(1, "active")]
+
+
+def test_systemd_credential_is_found_and_its_acl_is_no_offence(tmp_path, monkeypatch):
+    credential = tmp_path / "dialback-kek"
+    credential.write_text("ab" * 32)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert kek_file.find(None, tmp_path / "state") == (credential, False)
+    assert kek_file.find(tmp_path / "own", tmp_path / "state")[0] == tmp_path / "own"
+    monkeypatch.setattr(kek_file.os, "geteuid", lambda: 1000)
+    if credential.stat().st_uid == 0:
+        credential.chmod(0o440)
+        assert kek_file.read(credential) == (b"\xab" * 32,)
+    credential.chmod(0o444)
+    with pytest.raises(KekError, match="others can read it"):
+        kek_file.read(credential)

@@ -1,0 +1,36 @@
+"""The shipped systemd units: how much they leave exposed."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+UNITS = Path(__file__).parent.parent / "contrib" / "systemd"
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+@pytest.mark.parametrize("unit", ["dialback-keyd.service", "dialback-sidecar.service"])
+def test_unit_leaves_at_most_1_5_exposed(unit):
+    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", str(UNITS / unit)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    found = re.search(r"Overall exposure level for \S+: ([\d.]+)", ran.stdout)
+    assert found is not None, ran.stderr
+    assert float(found[1]) <= 1.5
+
+
+def test_units_name_one_user_each_and_the_socket_belongs_to_the_asking_one():
+    settings = {
+        path.name: dict(
+            line.split("=", 1)
+            for line in path.read_text().splitlines()
+            if "=" in line and not line.startswith(("#", " "))
+        )
+        for path in UNITS.iterdir()
+    }
+    assert settings["dialback-keyd.service"]["User"] == "dialback-keyd"
+    assert settings["dialback-sidecar.service"]["User"] == "dialback-sidecar"
+    socket = settings["dialback-keyd.socket"]
+    assert (socket["SocketUser"], socket["SocketMode"]) == ("dialback-sidecar", "0600")
+    assert f"--socket {socket['ListenStream']}" in (UNITS / "dialback-keyd.service").read_text()
