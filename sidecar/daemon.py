@@ -13,13 +13,14 @@ from pathlib import Path
 import uvloop
 
 from sidecar.component import Limits, Link
-from sidecar.config import CheckConfig, Config
+from sidecar.config import Config
 from sidecar.engine import Decision, Engine
 from sidecar.errors import KeyServiceUnavailable
 from sidecar.jobs import Outcome
 from sidecar.key_client import KeyClient
 from sidecar.keyd_child import KeydChild
 from sidecar.s2s.checker import Checker
+from sidecar.s2s.credentials import Credentials
 from sidecar.s2s.resolver import Resolver
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ async def _serve(config: Config) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     try:
-        async with _key_service(config) as keys, _checker(config.check) as checker:
+        async with _key_service(config) as keys, _checker(config) as checker:
             engine = Engine(keys, checker, clock=time.monotonic, on_decision=log_decision)
             async with _links(config, engine):
                 await stopping.wait()
@@ -81,9 +82,11 @@ async def _start_child(config: Config, stack: AsyncExitStack) -> Path:
 
 
 @asynccontextmanager
-async def _checker(config: CheckConfig) -> AsyncIterator[Checker]:
+async def _checker(config: Config) -> AsyncIterator[Checker]:
     checker = Checker(
-        Resolver(config.nameservers), allow_private_addresses=config.allow_private_addresses
+        Resolver(config.check.nameservers),
+        credentials=Credentials(config.certificate),
+        allow_private_addresses=config.check.allow_private_addresses,
     )
     try:
         yield checker

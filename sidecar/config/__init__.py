@@ -1,9 +1,17 @@
 """`sidecar.toml`: its types, and how a file becomes them."""
 
 from sidecar.config.load import load, parse
-from sidecar.config.types import CheckConfig, Config, KeydConfig, LinkConfig, LogConfig
+from sidecar.config.types import (
+    CertificateConfig,
+    CheckConfig,
+    Config,
+    KeydConfig,
+    LinkConfig,
+    LogConfig,
+)
 
 __all__ = [
+    "CertificateConfig",
     "CheckConfig",
     "Config",
     "KeydConfig",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -11,12 +12,14 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 import msgspec
 
 from sidecar.config.link_domains import LinkDomains
-from sidecar.config.rules import cross_problems, read_secret
-from sidecar.config.types import CheckConfig, Config, LinkConfig
+from sidecar.config.rules import cross_problems, read_private, read_secret
+from sidecar.config.types import CertificateConfig, CheckConfig, Config, LinkConfig
 from sidecar.errors import ConfigError, InvalidValue, Problem
 from sidecar.names import Domain
 
 T = TypeVar("T", bound=msgspec.Struct)
+
+_CREDENTIALS = "$CREDENTIALS_DIRECTORY"
 
 
 def load(path: Path) -> Config:
@@ -101,6 +104,11 @@ class _Reader:
                 values["secret"] = read_secret(values["secret_file"])
             except InvalidValue as error:
                 self._add(_join(place, "secret_file"), error.problem)
+        if type_ is CertificateConfig and isinstance(values.get("key"), Path):
+            try:
+                read_private(values["key"])
+            except InvalidValue as error:
+                self._add(_join(place, "key"), error.problem)
         if type_ is LinkConfig:
             self.links.append(values)
         elif type_ is CheckConfig:
@@ -130,7 +138,7 @@ class _Reader:
 
     def _convert_own(self, type_: type, given: Any) -> Any:
         if type_ is Path and isinstance(given, str):
-            return self._folder / given
+            return self._path(given)
         if type_ is Domain and isinstance(given, str):
             return Domain.parse(given)
         if (
@@ -141,6 +149,16 @@ class _Reader:
             return LinkDomains(given)
         wanted = "a list of texts" if type_ is LinkDomains else "a text"
         raise InvalidValue("value", f"expected {wanted}, got {_toml_name(given)}")
+
+    def _path(self, given: str) -> Path:
+        """A path; relative ones start at the file's folder, `$CREDENTIALS_DIRECTORY` at systemd's
+        credentials (systemd.exec(5))."""
+        if not given.startswith(_CREDENTIALS):
+            return self._folder / given
+        credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+        if not credentials:
+            raise InvalidValue("value", "systemd has set no CREDENTIALS_DIRECTORY")
+        return Path(credentials + given.removeprefix(_CREDENTIALS))
 
     def _add(self, place: str, text: str) -> None:
         self.problems.append(Problem(place, text))

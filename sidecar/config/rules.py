@@ -17,18 +17,25 @@ def read_secret(path: Path) -> Secret:
 
     Raises InvalidValue, naming `secret_file`, when it is missing, empty or readable by others.
     """
-    try:
-        mode = path.stat().st_mode
-        value = path.read_bytes().strip()
-    except OSError as error:
-        raise InvalidValue(
-            "secret_file", f"cannot read {path}: {error.strerror or error}"
-        ) from None
-    if mode & stat.S_IRWXO:
-        raise InvalidValue("secret_file", f"{path} is open to every user; type: chmod o-rwx {path}")
+    value = read_private(path, "secret_file").strip()
     if not value:
         raise InvalidValue("secret_file", f"{path} is empty")
     return Secret(value)
+
+
+def read_private(path: Path, field: str = "key") -> bytes:
+    """Return what is in a file that is nobody else's business.
+
+    Raises InvalidValue, naming `field`, when it is missing or readable by others.
+    """
+    try:
+        mode = path.stat().st_mode
+        value = path.read_bytes()
+    except OSError as error:
+        raise InvalidValue(field, f"cannot read {path}: {error.strerror or error}") from None
+    if mode & stat.S_IRWXO:
+        raise InvalidValue(field, f"{path} is open to every user; type: chmod o-rwx {path}")
+    return value
 
 
 def cross_problems(links: Sequence[Mapping[str, Any]], nameservers: Sequence[str]) -> list[Problem]:

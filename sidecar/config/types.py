@@ -86,6 +86,20 @@ class CheckConfig(Struct, frozen=True, kw_only=True):
     ] = False
 
 
+class CertificateConfig(Struct, frozen=True, kw_only=True):
+    """`[[certificate]]`: what we show of ourselves when we ask other servers about keys."""
+
+    domains: Annotated[
+        LinkDomains,
+        Meta(description="local domains it is for: names, `*.name`, `*`; the first that fits"),
+    ]
+    certificate: Annotated[
+        Path,
+        Meta(description="PEM file, leaf first, then the chain; read again when it is renewed"),
+    ]
+    key: Annotated[Path, Meta(description="PEM file with its private key, not open to every user")]
+
+
 class LogConfig(Struct, frozen=True, kw_only=True):
     """`[log]`: written to standard error."""
 
@@ -103,4 +117,7 @@ class Config(Struct, frozen=True, kw_only=True):
     ] = Path("/var/lib/dialback-sidecar")
     keyd: KeydConfig = field(default_factory=KeydConfig)
     check: CheckConfig = field(default_factory=CheckConfig)
+    certificate: Annotated[
+        tuple[CertificateConfig, ...], Meta(description="one table for each client certificate")
+    ] = ()
     log: LogConfig = field(default_factory=LogConfig)

@@ -6,11 +6,11 @@ import asyncio
 import logging
 
 from sidecar.jobs import Check, Evidence, Outcome, Verdict
+from sidecar.s2s.credentials import Credentials
 from sidecar.s2s.failures import Failure, Reason
 from sidecar.s2s.policy import is_literal, is_public
 from sidecar.s2s.resolver import Resolver
 from sidecar.s2s.search import Dialling, Search
-from sidecar.s2s.tls import client_context
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,7 @@ class Checker:
         self,
         resolver: Resolver,
         *,
+        credentials: Credentials | None = None,
         allow_private_addresses: bool = False,
         max_checks: int = 256,
         connect_seconds: float = 3.0,
@@ -33,8 +34,7 @@ class Checker:
         self._dialling = Dialling(
             resolver=resolver,
             allowed=_any_address if allow_private_addresses else is_public,
-            starttls=client_context(),
-            direct_tls=client_context(direct=True),
+            credentials=credentials or Credentials(),
             connect_seconds=connect_seconds,
             negotiation_seconds=negotiation_seconds,
         )

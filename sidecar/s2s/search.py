@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from sidecar.jobs import Check, Outcome
 from sidecar.protocol.verify_stream import VerifyStream
 from sidecar.s2s.attempt import Attempt
 from sidecar.s2s.connection import VerifyConnection
+from sidecar.s2s.credentials import Credentials
 from sidecar.s2s.dial import dial
 from sidecar.s2s.failures import Failure, Reason, furthest
 from sidecar.s2s.resolver import Resolver
@@ -32,8 +32,7 @@ class Dialling:
 
     resolver: Resolver
     allowed: Callable[[str], bool]
-    starttls: ssl.SSLContext
-    direct_tls: ssl.SSLContext
+    credentials: Credentials
     connect_seconds: float = 3.0
     negotiation_seconds: float = 5.0
 
@@ -117,7 +116,7 @@ class Search:
         return VerifyConnection(
             stream,
             domain=pair.sender,
-            context=self._dialling.direct_tls if target.direct_tls else self._dialling.starttls,
+            context=self._dialling.credentials.context(pair.target, direct_tls=target.direct_tls),
             direct_tls=target.direct_tls,
             on_event=attempt.on_event,
         )

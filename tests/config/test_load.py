@@ -207,3 +207,40 @@ def test_link_domains(
 )
 def test_address_with_port(text: str, expected: tuple[str, int] | None) -> None:
     assert split_address(text) == expected
+
+
+def _certificate(key: str) -> str:
+    return f"""
+        [[certificate]]
+        domains = ["capulet.example"]
+        certificate = "fullchain.pem"
+        key = "{key}"
+    """
+
+
+def test_key_of_a_certificate_may_be_a_credential_of_systemd(
+    secret_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = tmp_path / "xmpp.key"
+    key.touch(mode=0o400)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    text = _minimal() + _certificate("$CREDENTIALS_DIRECTORY/xmpp.key")
+    (certificate,) = parse(text, folder=secret_file.parent).certificate
+    assert certificate.key == key
+    assert certificate.certificate == secret_file.parent / "fullchain.pem"
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY")
+    assert _problems(text, secret_file.parent) == [
+        "certificate[1].key: systemd has set no CREDENTIALS_DIRECTORY"
+    ]
+
+
+def test_key_of_a_certificate_must_be_there_and_nobody_elses_business(secret_file: Path) -> None:
+    key = secret_file.parent / "xmpp.key"
+    key.touch(mode=0o644)
+    key.chmod(0o644)
+    assert _problems(_minimal() + _certificate("xmpp.key"), secret_file.parent) == [
+        f"certificate[1].key: {key} is open to every user; type: chmod o-rwx {key}"
+    ]
+    key.unlink()
+    (problem,) = _problems(_minimal() + _certificate("xmpp.key"), secret_file.parent)
+    assert problem.startswith(f"certificate[1].key: cannot read {key}")
