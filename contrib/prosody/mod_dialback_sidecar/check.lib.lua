@@ -1,7 +1,7 @@
 -- Receiving Server (XEP-0220 §2.1.2, §2.2.1): does a peer speak for the domain it presents a key for?
 
 local st = require "util.stanza";
-local now = require "util.time".now;
+local now = require "util.time".monotonic;
 
 local hosts = prosody.hosts;
 

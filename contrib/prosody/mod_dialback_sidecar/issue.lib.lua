@@ -2,7 +2,7 @@
 
 local st = require "util.stanza";
 local errors = require "util.error";
-local now = require "util.time".now;
+local now = require "util.time".monotonic;
 
 return function (parts, options)
 	local link, streams, peers, native = parts.link, parts.streams, parts.peers, parts.native;

@@ -13,7 +13,7 @@
 
 local st = require "util.stanza";
 local new_id = require "util.id".medium; -- 144 random bits
-local now = require "util.time".now;
+local now = require "util.time".monotonic;
 
 local mac = module:require "mac";
 
@@ -101,7 +101,7 @@ end
 
 -- Log the same complaint once a minute at most.
 local function rarely(about, level, ...)
-	if now() - (complained_at[about] or 0) < COMPLAINT_SECONDS then return; end
+	if now() - (complained_at[about] or -math.huge) < COMPLAINT_SECONDS then return; end
 	complained_at[about] = now();
 	module:log(level, ...);
 end

@@ -4,7 +4,7 @@
 -- server's mod_dialback on every host, components and MUC hosts included; mod_dialback stays
 -- loaded and takes over again as soon as this module is gone. See README.md.
 
-local now = require "util.time".now;
+local now = require "util.time".monotonic;
 local nameprep = require "util.encodings".stringprep.nameprep;
 
 local hosts = prosody.hosts;
@@ -62,7 +62,7 @@ end
 -- Outages, in words for whoever is on call -----------------------------------------------------
 
 local OUTAGE_LOG_SECONDS = 60;
-local outage_logged_at = 0;
+local outage_logged_at = -math.huge;
 local is_ending = false;
 
 local function outage_effect()
@@ -182,7 +182,7 @@ local HOOKS = { -- event, handler, priority; the server's own module is at 0 and
 
 local function on_component_authenticated(event)
 	local jid = event.session.host;
-	outage_logged_at = 0;
+	outage_logged_at = -math.huge;
 	link.on_connected(jid);
 	module:log("info", "dialback-sidecar connected as %s and decides every dialback of this server", jid);
 	parts.report.flush();

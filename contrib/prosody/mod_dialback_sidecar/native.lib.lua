@@ -5,7 +5,7 @@
 -- loaded on a running server, keys of the server's own secret are still accepted: some are under
 -- way. After that its secret proves nothing any more.
 
-local now = require "util.time".now;
+local now = require "util.time".monotonic;
 
 local KEYS_LIVE_SECONDS = 120;
 

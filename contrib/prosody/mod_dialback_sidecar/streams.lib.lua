@@ -1,6 +1,6 @@
 -- What this module remembers of each stream, and who may be told what about it.
 
-local now = require "util.time".now;
+local now = require "util.time".monotonic;
 
 local states = setmetatable({}, { __mode = "k" });
 local streams = {};

@@ -1,7 +1,7 @@
 -- Authoritative Server (XEP-0220 §2.2.2): is the key that a peer asks about one of ours?
 
 local st = require "util.stanza";
-local now = require "util.time".now;
+local now = require "util.time".monotonic;
 
 return function (parts, options)
 	local link, streams, native, elements = parts.link, parts.streams, parts.native, parts.elements;
