@@ -181,7 +181,11 @@ class RawPeer:
         await self._greet(stream, offer_tls=self.tls)
         while True:
             element = await stream.receive(timeout_seconds=600)
-            if element.tag == TLS + "starttls":
+            if element.tag == TLS + "starttls" and not self.tls:
+                # Prosody asks even where it was not offered, when it needs encryption.
+                await stream.send("<failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
+                await stream.close()
+            elif element.tag == TLS + "starttls":
                 await stream.start_tls(
                     self._tls_context(ssl.PROTOCOL_TLS_SERVER),
                     first="<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>",

@@ -168,6 +168,24 @@ class RawStream:
                 self._changed.clear()
                 await self._changed.wait()
 
+    async def wait_seen(
+        self,
+        name: str,
+        *,
+        where: Callable[[Element], bool] = lambda element: True,
+        timeout_seconds: float = PATIENCE_SECONDS,
+    ) -> Element:
+        """Like `receive`, for elements that somebody else may have taken already."""
+        async with asyncio.timeout(timeout_seconds):
+            while True:
+                for element in self.everything:
+                    if element.tag == name and where(element):
+                        return element
+                if self.ended:
+                    raise StreamEnded([shown(element) for element in self.everything])
+                self._changed.clear()
+                await self._changed.wait()
+
     async def wait_ended(self, *, timeout_seconds: float = PATIENCE_SECONDS) -> None:
         """Return when the other end has closed the connection; its words stay in `elements`."""
         async with asyncio.timeout(timeout_seconds):

@@ -53,7 +53,7 @@ class Stage:
             # The server closes over the stanza, or answers about a pair: it has read the stanza.
             await stream.db_result(sender="nobody.invalid", target="nowhere.invalid", key="00")
             with suppress(StreamEnded):
-                await stream.receive(
+                await stream.wait_seen(
                     DIALBACK + "result", where=lambda e: e.get("from") == "nowhere.invalid"
                 )
         assert await self.visit.delivered_to(self.juliet) == []

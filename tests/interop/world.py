@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from contextlib import AsyncExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 from xml.etree.ElementTree import Element
@@ -15,7 +17,8 @@ from raw_peer import RawPeer
 from raw_stream import RawStream
 
 from sidecar.lab.network import Network
-from sidecar.lab.sidecar import Sidecar, SidecarSettings
+from sidecar.lab.process import Process
+from sidecar.lab.sidecar import ENVIRONMENT, Sidecar, SidecarSettings, command
 
 MESSAGE = "{jabber:client}message"
 _numbers = itertools.count(1)
@@ -24,13 +27,15 @@ _numbers = itertools.count(1)
 class World:
     """`host` and `sidecar` run; `peer()` adds remote servers, `log_in()` local users.
 
-    What a `with world.visit() as visit` opened ends with it, the servers go on.
+    What an `async with Visit(world)` opened ends with it, the servers go on.
     """
 
-    def __init__(self, host: HostServer, *, keyd_socket: str | None = None) -> None:
+    def __init__(self, host: HostServer) -> None:
         self.host = host
         self.network = Network()
         self.sidecars: dict[str, Sidecar] = {}
+        self.keyd: Process | None = None
+        """The key service, where it is not the child of the only sidecar."""
 
     @property
     def sidecar(self) -> Sidecar:
@@ -41,13 +46,28 @@ class World:
         await self.network.__aenter__()
         try:
             await self.host.start_into(self.network)
-            for jid in self.host.settings.sidecars:
-                settings = SidecarSettings([self.host.link(jid)])
+            jids = self.host.settings.sidecars
+            socket = await self._start_shared_keyd() if len(jids) > 1 else None
+            for jid in jids:
+                settings = SidecarSettings([self.host.link(jid)], keyd_socket=socket)
                 self.sidecars[jid] = await self.network.sidecar(settings)
         except BaseException:
             await self.network.__aexit__(None, None, None)
             raise
         return self
+
+    async def _start_shared_keyd(self) -> Path:
+        """Start a key service of its own; all sidecars that answer for a domain share one."""
+        directory = self.network.new_directory("keyd")
+        directory.mkdir(mode=0o700)
+        socket = directory / "keyd.sock"
+        as_root = ["--allow-root"] if os.geteuid() == 0 else []
+        arguments = ["--state-directory", directory / "state", "--socket", socket, *as_root]
+        argv = command("dialback-keyd", *arguments)
+        self.keyd = Process("dialback-keyd", argv, directory=directory, environment=ENVIRONMENT)
+        await self.keyd.start()
+        await self.keyd.output.wait_for("serving on")
+        return socket
 
     async def __aexit__(
         self,
@@ -56,6 +76,14 @@ class World:
         tb: TracebackType | None,
     ) -> None:
         await self.network.__aexit__(kind, error, tb)
+        if self.keyd is not None:
+            await self.keyd.stop()
+
+    @property
+    def our_outputs(self) -> list[str]:
+        """What our daemons printed, all of it."""
+        outputs = [sidecar.output for sidecar in self.sidecars.values()]
+        return [output.text() for output in (*outputs, *([self.keyd.output] if self.keyd else []))]
 
 
 class Visit:
@@ -67,6 +95,7 @@ class Visit:
         self.sidecar = world.sidecar
         self.host_mark = world.host.output.mark()
         self.sidecar_mark = self.sidecar.output.mark()
+        """Where the log of `sidecar` stood; decisions count from here."""
         self._stack = AsyncExitStack()
 
     # who takes part
@@ -106,6 +135,11 @@ class Visit:
         stream = await log_in(jid, PASSWORD, self.host.address, self.host.c2s_port)
         self._stack.callback(stream.abort)
         return stream
+
+    def turn_to(self, sidecar: Sidecar) -> None:
+        """Look at the decisions of this sidecar from now on."""
+        self.sidecar = sidecar
+        self.sidecar_mark = sidecar.output.mark()
 
     # what was decided
 

@@ -1,0 +1,91 @@
+"""Bolting on and undoing it, the server running: one file, and stock dialback is back at once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+
+import pytest_asyncio
+from conftest import open_world
+from host_servers import CAPULET, SIDECAR, HostServer, HostSettings
+from raw_stream import DIALBACK
+from world import Visit, World, message
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def world(host_kind: Callable[[HostSettings], HostServer]) -> AsyncIterator[World]:
+    async with open_world(host_kind(HostSettings())) as opened:
+        yield opened
+
+
+async def redo(visit: Visit) -> None:
+    before = visit.sidecar.output.mark()
+    await visit.host.redo()
+    await visit.sidecar.wait_linked(SIDECAR, after=before, timeout_seconds=60)
+    visit.host_mark = visit.host.output.mark()
+    visit.turn_to(visit.sidecar)
+
+
+async def federate(visit: Visit) -> None:
+    """First stanzas to and from a peer never seen before."""
+    peer = await visit.peer()
+    juliet = await visit.log_in("juliet")
+    await juliet.send(message(to=f"romeo@{peer.domain}", text="who decides?"))
+    await peer.next_stanza()
+    stream = await visit.stream(peer)
+    assert (await peer.authenticate(stream, target=CAPULET)).get("type") == "valid"
+
+
+async def test_stock_dialback_takes_over_and_gives_back(visit: Visit) -> None:
+    await federate(visit)
+    assert len(visit.decisions()) == 2
+    assert visit.stock_acts() == []
+
+    await visit.host.undo()
+    visit.turn_to(visit.sidecar)
+    await federate(visit)
+    assert visit.decisions() == []
+    assert visit.stock_acts() != []
+
+    await redo(visit)
+    await federate(visit)
+    assert len(visit.decisions()) == 2
+    assert visit.stock_acts() == []
+
+
+async def test_check_in_flight_is_finished_by_stock_dialback(visit: Visit) -> None:
+    peer = await visit.peer()
+    peer.on_verify = peer.ignore
+    stream = await visit.stream(peer)
+    await peer.request(stream, target=CAPULET)
+    await peer.next_request("verify")
+
+    peer.on_verify = peer.verify_honestly
+    await visit.host.undo()
+    answer = await stream.receive(DIALBACK + "result")
+    assert answer.get("type") == "valid"
+    assert visit.stock_acts() != []
+    await redo(visit)
+
+
+async def test_key_of_stock_dialback_under_way_is_still_accepted_after_bolting_on(
+    visit: Visit,
+) -> None:
+    await visit.host.undo()
+    peer = await visit.peer()
+    peer.on_result = peer.ignore
+    juliet = await visit.log_in("juliet")
+    await juliet.send(message(to=f"romeo@{peer.domain}", text="hello"))
+    outbound, element = await peer.next_request("result")
+
+    await redo(visit)
+    stream = await visit.stream(peer)
+    for key, expected in (("5e" * 32, "invalid"), (element.text or "", "valid")):
+        await stream.db_verify(
+            sender=CAPULET,
+            target=peer.domain,
+            stream=outbound.sent_headers[-1]["id"],
+            key=key,
+        )
+        assert (await stream.receive(DIALBACK + "verify")).get("type") == expected
+    await peer.accept_result(outbound, element)
+    await peer.next_stanza()
