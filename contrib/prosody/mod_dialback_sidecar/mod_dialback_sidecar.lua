@@ -231,11 +231,23 @@ local function release(name)
 	module:unhook_object_event(host.events, "component-disconnected", on_component_disconnected);
 end
 
+-- The core leaves the connection of a component open whose host it deactivates: the sidecar would
+-- believe it is linked, and not come back when the host does.
+local function hang_up(session)
+	session:close({ condition = "host-gone", text = "this component was deactivated" });
+end
+
+local orphan; -- the sidecar's session on our own host, when that is being deactivated
+
 local function on_host_deactivating(event)
-	if event.host == module.host then return; end -- module.unload comes next
 	local component = event.host_session.modules.component;
-	if link.is_sidecar(event.host) and component then
-		link.on_disconnected(event.host, component.session);
+	local session = link.is_sidecar(event.host) and component and component.session;
+	if not session then return; end
+	if event.host == module.host then
+		orphan = session; -- module.unload comes next
+	else
+		link.on_disconnected(event.host, session);
+		hang_up(session);
 	end
 end
 
@@ -264,4 +276,5 @@ function module.unload()
 	native.is_unloading = not module.reloading;
 	link.fail(module.reloading and "mod_dialback_sidecar is being reloaded" or "mod_dialback_sidecar is unloaded");
 	front.stop();
+	if orphan then hang_up(orphan); end
 end
