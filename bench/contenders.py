@@ -1,21 +1,18 @@
-"""The servers that are measured side by side: native, and with the sidecar bolted on."""
+"""The two servers that are measured side by side: native, and with the sidecar bolted on."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench import component, cpu
 from bench.component import LocalSender
-from sidecar.lab.dns import DnsServer
-from sidecar.lab.prosody import Prosody
-from sidecar.lab.prosody_config import ExternalComponent, ProsodySettings
-from sidecar.lab.sidecar import PROSODY_MODULES, Sidecar, SidecarLink, SidecarSettings
-
-_SECRET = "secret of the benchmark"
+from bench.dns import WildcardDns
+from bench.servers import SECRET, SERVERS, Request
+from sidecar.lab.sidecar import Sidecar, SidecarSettings
 
 
 @dataclass(frozen=True)
@@ -45,6 +42,7 @@ class Options:
     server: str
     tls: bool
     nagle: bool
+    generational: bool
     cores: Cores
 
 
@@ -60,62 +58,9 @@ class Contender:
     pids: Mapping[str, int]
 
 
-@dataclass(frozen=True)
-class _Started:
-    """A server as its starter leaves it; `link` when there is something to bolt on to it."""
-
-    address: str
-    s2s_port: int
-    component_port: int
-    pid: int
-    link: SidecarLink | None
-
-
-_Starter = Callable[[AsyncExitStack, Options, Path, DnsServer, str, bool], Awaitable[_Started]]
-
-
-async def _prosody(
-    stack: AsyncExitStack,
-    options: Options,
-    directory: Path,
-    dns: DnsServer,
-    domain: str,
-    bolted_on: bool,
-) -> _Started:
-    components = [ExternalComponent(_local(domain), _SECRET)]
-    if bolted_on:
-        sidecar = ExternalComponent(_sidecar(domain), _SECRET, modules=["dialback_sidecar"])
-        components.append(sidecar)
-    settings = ProsodySettings(
-        hosts=[domain],
-        components=components,
-        plugin_paths=[PROSODY_MODULES] if bolted_on else [],
-        tls=options.tls,
-        nagle=options.nagle,
-    )
-    prosody = Prosody(settings, directory=directory, dns=dns, publish=False)
-    await stack.enter_async_context(prosody)
-    await prosody.configure(replace(settings, log_level="warn"))
-    domains = [domain, _local(domain)]
-    link = SidecarLink.to(prosody, _sidecar(domain), domains) if bolted_on else None
-    return _Started(prosody.address, prosody.s2s_port, prosody.component_port, prosody.pid, link)
-
-
-SERVERS: Mapping[str, _Starter] = {"prosody": _prosody}
-"""How to start each kind of server that can be measured."""
-
-
-def _local(domain: str) -> str:
-    return f"load.{domain}"
-
-
-def _sidecar(domain: str) -> str:
-    return f"dialback.{domain}"
-
-
 @asynccontextmanager
 async def contenders(
-    options: Options, directory: Path, dns: DnsServer
+    options: Options, directory: Path, dns: WildcardDns
 ) -> AsyncIterator[list[Contender]]:
     """Start the native and the bolted-on server, each part on its core."""
     async with AsyncExitStack() as stack:
@@ -129,14 +74,21 @@ async def _contender(
     stack: AsyncExitStack,
     options: Options,
     directory: Path,
-    dns: DnsServer,
+    dns: WildcardDns,
     name: str,
     *,
     bolted_on: bool,
 ) -> Contender:
-    domain = f"{name}.example"
-    start = SERVERS[options.server]
-    server = await start(stack, options, directory / name, dns, domain, bolted_on)
+    request = Request(
+        domain=f"{name}.example",
+        bolted_on=bolted_on,
+        directory=directory / name,
+        dns=dns,
+        tls=options.tls,
+        nagle=options.nagle,
+        generational=options.generational,
+    )
+    server = await SERVERS[options.server](stack, request)
     pids = {"server": server.pid}
     _pin(server.pid, options.cores.server)
     if server.link is not None:
@@ -147,9 +99,11 @@ async def _contender(
         pids |= {"sidecar": sidecar.pid, "keyd": keyd}
         for pid in (sidecar.pid, keyd):
             _pin(pid, options.cores.sidecar)
-    local = await component.connect(_local(domain), _SECRET, server.address, server.component_port)
+    local = await component.connect(
+        request.local_sender, SECRET, server.address, server.component_port
+    )
     stack.push_async_callback(local.close)
-    return Contender(name, domain, server.address, server.s2s_port, local, pids)
+    return Contender(name, request.domain, server.address, server.s2s_port, local, pids)
 
 
 def _pin(pid: int, core: int) -> None:

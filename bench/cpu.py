@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,7 +11,7 @@ _NANOSECOND = 1e-9
 
 
 def seconds(pid: int) -> float:
-    """CPU time that all threads of `pid` have used, user and system.
+    """CPU time that all threads of a process have used, user and system.
 
     From `schedstat`, which counts nanoseconds where `stat` counts ticks of 10 ms. A thread
     that has ended is no longer counted.
@@ -23,15 +25,45 @@ def seconds(pid: int) -> float:
     return total * _NANOSECOND
 
 
+def busy_seconds(core: int) -> float:
+    """How long a core has not been idle since the machine started, in ticks of 10 ms."""
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *numbers = line.split()
+        if name == f"cpu{core}":
+            user, nice, system, _idle, _iowait, irq, softirq = map(int, numbers[:7])
+            return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+    raise LookupError(f"no core {core}")
+
+
 class Meter:
-    """CPU seconds each process of a contender has used since `Meter` was made."""
+    """What the processes of a contender have used since `Meter` was made."""
 
     def __init__(self, pids: Mapping[str, int]) -> None:
         self._pids = dict(pids)
-        self._start = {name: seconds(pid) for name, pid in pids.items()}
+        self._start = self._seconds()
+        (self._core, *_) = os.sched_getaffinity(pids["server"])
+        self._foreign_start = self._not_ours()
+        self._began = time.perf_counter()
 
     def read(self) -> dict[str, float]:
-        return {name: seconds(pid) - self._start[name] for name, pid in self._pids.items()}
+        """CPU seconds by process."""
+        return {name: now - self._start[name] for name, now in self._seconds().items()}
+
+    def foreign_share(self) -> float:
+        """The share of the time in which others, not we, kept the server's core busy.
+
+        About 0.05 is the kernel's own work for us.
+        """
+        elapsed = time.perf_counter() - self._began
+        return max(0.0, self._not_ours() - self._foreign_start) / elapsed
+
+    def _seconds(self) -> dict[str, float]:
+        return {name: seconds(pid) for name, pid in self._pids.items()}
+
+    def _not_ours(self) -> float:
+        ours = [*self._pids.values(), os.getpid()]
+        on_core = (pid for pid in ours if os.sched_getaffinity(pid) == {self._core})
+        return busy_seconds(self._core) - sum(map(seconds, on_core))
 
 
 def children(pid: int) -> list[int]:

@@ -42,10 +42,11 @@ def _record(rtype: int, data: bytes, owner: bytes = _NAME_OF_THE_QUESTION) -> by
 class _ZoneAnswers:
     """The records of one zone, rendered beforehand."""
 
-    def __init__(self, zone: Zone) -> None:
+    def __init__(self, zone: Zone, *, literal_targets: bool) -> None:
         self.suffix = _encode(zone.name)
         host = _encode(f"host.{zone.name}")
-        self.srv = _record(_SRV, struct.pack(">HHH", 0, 0, zone.port) + host)
+        target = _encode(zone.address) if literal_targets else host
+        self.srv = _record(_SRV, struct.pack(">HHH", 0, 0, zone.port) + target)
         self.a = _record(_A, socket.inet_aton(zone.address))
         numbers = struct.pack(">IIIII", 1, 3600, 600, 86400, _TTL_SECONDS)
         self.soa = _record(_SOA, host + host + numbers, owner=self.suffix)
@@ -61,9 +62,11 @@ class _ZoneAnswers:
 class WildcardDns(DnsServer):
     """The lab's DNS server as far as others address it, answering for `zones` alone."""
 
-    def __init__(self, address: str, *zones: Zone) -> None:
+    def __init__(self, address: str, *zones: Zone, literal_targets: bool = False) -> None:
         super().__init__(address)
-        self._zones = [_ZoneAnswers(zone) for zone in zones]
+        self._zones = zones
+        self._answers = [_ZoneAnswers(zone, literal_targets=literal_targets) for zone in zones]
+        self._literal: WildcardDns | None = None
 
     async def __aenter__(self) -> Self:
         (self.port,) = free_ports(self.address)
@@ -79,7 +82,16 @@ class WildcardDns(DnsServer):
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
+        if self._literal is not None:
+            await self._literal.__aexit__(kind, error, tb)
         self._endpoint.close()
+
+    async def literal_view(self) -> WildcardDns:
+        """The same zones on another port, with addresses as SRV targets; ends with this."""
+        if self._literal is None:
+            view = WildcardDns(self.address, *self._zones, literal_targets=True)
+            self._literal = await view.__aenter__()
+        return self._literal
 
     def response(self, query: bytes) -> bytes | None:
         """The response to one query; None for what is none. EDNS is not answered."""
@@ -89,7 +101,7 @@ class WildcardDns(DnsServer):
         name = query[_HEADER_BYTES : end - 4].lower()
         (qtype,) = struct.unpack_from(">H", query, end - 4)
         answer, authority = b"", b""
-        for zone in self._zones:
+        for zone in self._answers:
             if name.endswith(zone.suffix):
                 record = zone.answer(name, qtype)
                 answer, authority = (record, b"") if record else (b"", zone.soa)

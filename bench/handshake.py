@@ -20,14 +20,17 @@ from pathlib import Path
 
 import uvloop
 
-from bench.contenders import SERVERS, Contender, Cores, Options, contenders
+from bench.contenders import Contender, Cores, Options, contenders
 from bench.loads import FULL, QUICK, Load, loads
 from bench.peers import Peers, peers
-from bench.report import Results, as_json, table
+from bench.report import Results, as_json, disturbance, table
 from bench.sample import Sample
+from bench.servers import SERVERS
 from bench.tls import Tls
 from sidecar.lab.directory import throwaway_directory
 from sidecar.lab.faults import LabError
+
+_DISTURBED = 0.1
 
 
 async def measure(options: Options, *, rounds: int, quick: bool) -> Results:
@@ -67,6 +70,9 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples there")
     parser.add_argument("--rounds", type=int, help="rounds of all loads (5; quick: 1)")
     parser.add_argument("--server", choices=list(SERVERS), default="prosody")
+    parser.add_argument(
+        "--generational", action="store_true", help="Prosody's other garbage collector"
+    )
     parser.add_argument("--tls", action="store_true", help="inside TLS, self-signed")
     parser.add_argument("--nagle", action="store_true", help="leave Nagle's algorithm on")
     parser.add_argument(
@@ -77,6 +83,7 @@ def main() -> int:
         server=arguments.server,
         tls=arguments.tls,
         nagle=arguments.nagle,
+        generational=arguments.generational,
         cores=Cores.choose(together=arguments.together),
     )
     rounds = arguments.rounds or (1 if arguments.quick else 5)
@@ -87,6 +94,8 @@ def main() -> int:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     print("\n".join(table(results)))
+    if (share := disturbance(results)) > _DISTURBED:
+        print(f"others had {share:.0%} of the servers' core meanwhile: trust CPU times, not rates")
     if arguments.json is not None:
         machine = {"machine": platform.platform(), "cores": os.cpu_count(), "rounds": rounds}
         settings = {key: value for key, value in vars(arguments).items() if key != "json"}

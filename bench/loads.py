@@ -33,7 +33,7 @@ class Scale:
     repeats: int
 
 
-FULL = Scale(one_at_a_time=150, many_at_once=400, keys=800, repeats=5)
+FULL = Scale(one_at_a_time=150, many_at_once=400, keys=400, repeats=10)
 QUICK = Scale(one_at_a_time=5, many_at_once=40, keys=64, repeats=2)
 
 

@@ -81,6 +81,13 @@ def _median(numbers: Sequence[float]) -> str:
     return text
 
 
+def disturbance(results: Results) -> float:
+    """The share of all the time in which others kept the servers' core busy."""
+    samples = [s for by_load in results.values() for each in by_load.values() for s in each]
+    foreign = sum(sample.foreign_share * sample.seconds for sample in samples)
+    return foreign / sum(sample.seconds for sample in samples)
+
+
 def as_json(results: Results) -> dict[str, object]:
     """Every sample, and the median ratios by load and measure."""
     base, other = results.values()

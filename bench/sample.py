@@ -9,13 +9,17 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from bench import cpu
+from sidecar.lab.faults import LabError
 
 _SETTLE_SECONDS = 0.15
 
 
 @dataclass
 class Sample:
-    """One run: `done` pieces of work in `seconds`, and what CPU each process used for them."""
+    """One run: `done` pieces of work in `seconds`, and the CPU time of each process.
+
+    `foreign_share` is the share of the time in which others kept the server's core busy.
+    """
 
     done: int
     failed: int
@@ -23,6 +27,7 @@ class Sample:
     p50_seconds: float
     p99_seconds: float
     cpu_seconds: dict[str, float] = field(default_factory=dict)
+    foreign_share: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -40,9 +45,7 @@ class Sample:
 
 
 def summary(latencies: list[float], failed: int, seconds: float) -> Sample:
-    """A sample without CPU times from the latencies of what succeeded."""
-    if not latencies:
-        raise RuntimeError(f"nothing succeeded, {failed} failed")
+    """A sample without CPU times from the latencies, at least one, of what succeeded."""
     ordered = sorted(latencies)
     return Sample(
         done=len(ordered),
@@ -62,23 +65,25 @@ async def measured(pids: Mapping[str, int], load: Callable[[], Awaitable[Sample]
     sample = await load()
     await asyncio.sleep(_SETTLE_SECONDS)
     sample.cpu_seconds = meter.read()
+    sample.foreign_share = meter.foreign_share()
     return sample
 
 
 async def repeat(once: Callable[[], Awaitable[float]], *, count: int, at_once: int) -> Sample:
     """Do `once` (it returns its latency in seconds) `count` times, `at_once` of them at a time."""
     latencies: list[float] = []
-    failed = 0
+    failures: list[Exception] = []
     remaining = iter(range(count))
 
     async def worker() -> None:
-        nonlocal failed
         for _ in remaining:
             try:
                 latencies.append(await once())
-            except (OSError, TimeoutError):
-                failed += 1
+            except (OSError, TimeoutError) as error:
+                failures.append(error)
 
     start = time.perf_counter()
     await asyncio.gather(*(worker() for _ in range(min(at_once, count))))
-    return summary(latencies, failed, time.perf_counter() - start)
+    if not latencies:
+        raise LabError(f"all {count} attempts failed, the last with {failures[-1]!r}")
+    return summary(latencies, len(failures), time.perf_counter() - start)

@@ -12,9 +12,10 @@ import pytest
 from bench import cpu, report
 from bench.dns import WildcardDns, Zone
 from bench.report import ratios
-from bench.sample import Sample, repeat, summary
+from bench.sample import Sample, repeat
 from bench.verify import Counter
 from bench.wire import Stream
+from sidecar.lab.faults import LabError
 
 ZONE = Zone("initiating.example", "127.64.1.2", 20001)
 
@@ -147,13 +148,39 @@ async def test_repeat_counts_failures_apart_from_latencies() -> None:
     assert (sample.done, sample.failed, sample.p50_seconds) == (3, 2, 0.2)
 
 
-def test_summary_refuses_a_run_in_which_nothing_succeeded() -> None:
-    with pytest.raises(RuntimeError, match="4 failed"):
-        summary([], 4, 1.0)
+async def test_repeat_says_why_nothing_succeeded() -> None:
+    async def once() -> float:
+        raise ConnectionRefusedError("no one there")
+
+    with pytest.raises(LabError, match=r"all 4 attempts failed.*no one there"):
+        await repeat(once, count=4, at_once=2)
 
 
 def test_cpu_time_of_this_process_grows_with_work() -> None:
-    meter = cpu.Meter({"self": os.getpid()})
-    before = meter.read()["self"]
+    meter = cpu.Meter({"server": os.getpid()})
+    before = meter.read()["server"]
     sum(number * number for number in range(300_000))
-    assert meter.read()["self"] > before
+    assert meter.read()["server"] > before
+    assert meter.foreign_share() >= 0
+
+
+def test_a_core_is_never_less_busy_than_before() -> None:
+    (core, *_) = os.sched_getaffinity(0)
+    before = cpu.busy_seconds(core)
+    assert cpu.busy_seconds(core) >= before > 0
+    with pytest.raises(LookupError):
+        cpu.busy_seconds(100_000)
+
+
+def test_disturbance_weighs_each_run_by_its_time() -> None:
+    calm, disturbed = _sample(10), _sample(100)  # 10 s and 1 s
+    disturbed.foreign_share = 0.55
+    results = {"native": {"load": [calm]}, "bolted-on": {"load": [disturbed]}}
+    assert report.disturbance(results) == pytest.approx(0.05)
+
+
+def test_dns_gives_a_server_that_wants_them_addresses_as_srv_targets() -> None:
+    server = WildcardDns("127.64.1.2", ZONE, literal_targets=True)
+    query = dns.message.make_query("_xmpp-server._tcp.d1.initiating.example", "SRV")
+    (srv,) = dns.message.from_wire(server.response(query.to_wire()) or b"").answer[0]
+    assert srv.target.to_text() == "127.64.1.2."
