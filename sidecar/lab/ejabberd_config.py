@@ -69,7 +69,8 @@ def render(settings: EjabberdSettings, place: EjabberdPlace) -> str:
     """Return the text of `ejabberd.yml`. It is JSON, of which YAML is a superset."""
     listen: list[dict[str, Any]] = [
         _listener(place, place.c2s_port, "ejabberd_c2s", starttls=settings.tls),
-        _listener(place, place.s2s_port, "ejabberd_s2s_in"),
+        # Its default of 5 drops connections that come at once, and a lost SYN costs a second.
+        _listener(place, place.s2s_port, "ejabberd_s2s_in", backlog=128),
     ]
     acl: dict[str, Any] = {}
     access: dict[str, Any] = {}
