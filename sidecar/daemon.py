@@ -14,9 +14,9 @@ import uvloop
 
 from sidecar.component import Limits, Link
 from sidecar.config import Config
-from sidecar.engine import Decision, Engine
+from sidecar.decision_log import log_decision
+from sidecar.engine import Engine
 from sidecar.errors import KeyServiceUnavailable
-from sidecar.jobs import Outcome
 from sidecar.key_client import KeyClient
 from sidecar.keyd_child import KeydChild
 from sidecar.s2s.checker import Checker
@@ -71,7 +71,9 @@ async def _key_service(config: Config) -> AsyncIterator[KeyClient]:
 
 async def _start_child(config: Config, stack: AsyncExitStack) -> Path:
     config.state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    child = KeydChild(config.state_directory, log_level=config.log.level)
+    child = KeydChild(
+        config.state_directory, log_level=config.log.level, log_format=config.log.format
+    )
     await child.start()
     stack.push_async_callback(child.close)
     log.info(
@@ -106,12 +108,3 @@ async def _links(config: Config, engine: Engine) -> AsyncIterator[None]:
             yield
         finally:
             await asyncio.gather(*(link.stop(_GRACE_SECONDS) for link in links))
-
-
-def log_decision(decision: Decision) -> None:
-    """One line for each job answered; a warning where our own outage was the answer."""
-    ours = decision.verdict.outcome is Outcome.ERROR and decision.verdict.reason in _OUTAGES
-    log.log(logging.WARNING if ours else logging.INFO, "%s", decision)
-
-
-_OUTAGES = ("outage", "fault")

@@ -23,13 +23,16 @@ class KeydChild:
     """A supervised dialback-keyd. It holds a pipe of ours as its standard input and stops when
     that closes, which the kernel does for us even when we are killed."""
 
-    def __init__(self, state_directory: Path, *, log_level: str = "info") -> None:
+    def __init__(
+        self, state_directory: Path, *, log_level: str = "info", log_format: str = "human"
+    ) -> None:
         self.socket = state_directory / "keyd.sock"
         self._command = (
             *(sys.executable, "-m", "sidecar.keyd"),
             *("--state-directory", str(state_directory / "keyd")),
             *("--socket", str(self.socket)),
             *("--log-level", log_level),
+            *("--log-format", log_format),
             "--until-stdin-ends",
             "--allow-root",  # if we are root, so is our child
         )

@@ -21,6 +21,7 @@ TIERS = {
     "sidecar.protocol": 1,
     "sidecar.keys": 1,
     "sidecar.engine": 2,
+    "sidecar.decision_log": 2,
     "sidecar.keyd": 3,
     "sidecar.key_client": 3,
     "sidecar.s2s": 3,

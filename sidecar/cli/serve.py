@@ -18,7 +18,7 @@ def serve(config_path: Path) -> None:
     Example: dialback-sidecar serve --config /etc/dialback-sidecar/sidecar.toml
     """
     config = load_or_exit(config_path)
-    logs.configure(config.log.level, "dialback-sidecar")
+    logs.configure(config.log.level, "dialback-sidecar", config.log.format)
 
     from sidecar.daemon import run  # the libraries behind it take a moment to load
 

@@ -106,6 +106,9 @@ class LogConfig(Struct, frozen=True, kw_only=True):
     level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="least level written")
     ] = "info"
+    format: Annotated[
+        Literal["human", "json"], Meta(description="lines for humans, or one JSON object each")
+    ] = "human"
 
 
 class Config(Struct, frozen=True, kw_only=True):

@@ -36,7 +36,7 @@ log = logging.getLogger("sidecar.keyd")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run keyd; exit status 0 after a clean stop, 1 when it cannot serve, 2 for bad arguments."""
     options = parser().parse_args(arguments)
-    logs.configure(options.log_level, "dialback-keyd")
+    logs.configure(options.log_level, "dialback-keyd", options.log_format)
     try:
         _run(options)
     except (SidecarError, sqlite3.Error, OSError) as error:

@@ -71,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--allow-root", action="store_true", help="run although this is root")
     add("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+    add("--log-format", choices=("human", "json"), default="human")
     return parser
 
 
