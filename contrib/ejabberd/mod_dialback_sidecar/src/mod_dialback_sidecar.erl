@@ -20,8 +20,10 @@
 -define(OUT, mod_dialback_sidecar_out).
 -define(IN, mod_dialback_sidecar_in).
 -define(OTHERS, [mod_dialback_sidecar_wire, mod_dialback_sidecar_peer,
-                 mod_dialback_sidecar_elements, ?LINK, ?OUT, ?IN]).
+                 mod_dialback_sidecar_elements, mod_dialback_sidecar_native,
+                 ?LINK, ?OUT, ?IN]).
 -define(COMPONENTS, {?MODULE, components}).
+-define(AFTERWARDS_MS, 120000).
 
 %%% gen_mod
 
@@ -34,21 +36,33 @@ start(Host, Opts) ->
     case ?LINK:start(Host, Opts) of
         {ok, _Pid} = Started ->
             hooks(add, answering(Host) ++ global() ++ asking(Host)),
+            hooks(delete, afterwards(Host)),
             Started;
         Error ->
             Error
     end.
 
-%% No new questions; every stream that waits goes back to the native module; only then
-%% nobody listens for answers any more.
+%% No new questions; every stream that waits is told; only then nobody listens for answers
+%% any more. Whoever asks the native module about a key of the sidecar's would hear that it is
+%% invalid, so for a while it is kept from saying that.
 stop(Host) ->
+    hooks(add, afterwards(Host)),
     hooks(delete, asking(Host)),
-    ?LINK:stop(Host),
+    ?LINK:stop(Host, why(Host)),
     hooks(delete, answering(Host)),
+    [{ok, _} = timer:apply_after(?AFTERWARDS_MS, ejabberd_hooks, delete, tuple_to_list(Hook))
+     || Hook <- afterwards(Host)],
     components(fun(Components) -> maps:remove(Host, Components) end),
     case gen_mod:is_loaded_elsewhere(Host, ?MODULE) of
         true -> ok;
         false -> hooks(delete, global())
+    end.
+
+%% Whether the module is to come back: it is still configured when it is updated.
+why(Host) ->
+    case lists:keymember(?MODULE, 1, ejabberd_option:modules(Host)) of
+        true -> update;
+        false -> removal
     end.
 
 reload(Host, NewOpts, _OldOpts) ->
@@ -95,6 +109,10 @@ asking(Host) ->
 answering(Host) ->
     [{s2s_out_handle_info, Host, ?OUT, info, 40},
      {s2s_in_handle_info, Host, ?IN, info, 40}].
+
+afterwards(Host) ->
+    [{s2s_in_unauthenticated_packet, Host, ?IN, afterwards, 41},
+     {s2s_in_authenticated_packet, Host, ?IN, afterwards, 41}].
 
 global() ->
     [{filter_packet, global, ?MODULE, filter_packet, 10},

@@ -5,7 +5,7 @@
 %%% the codec prepared them: they are echoed as they came.
 -module(mod_dialback_sidecar_in).
 
--export([packet/2, recv/3, auth_result/3, info/2, hand_back/4]).
+-export([packet/2, recv/3, auth_result/3, info/2, leave/5, afterwards/2]).
 
 -include("logger.hrl").
 -include("xmpp.hrl").
@@ -68,26 +68,47 @@ info(State, {dialback_sidecar, Ref, Answer}) ->
 info(State, _Info) ->
     State.
 
-%% The module goes: the native one checks what was to be checked. It cannot judge keys of
-%% the sidecar's, so whoever asked about one gets an error and not its `invalid'.
-hand_back(State, Jobs, Link, Tag) ->
+%% The module goes. When it is removed, the native one checks what was to be checked. It
+%% cannot judge keys of the sidecar's: whoever asked about one gets an error.
+leave(State, Why, Jobs, Link, Tag) ->
     Asked = asked(State),
     State1 = lists:foldl(
                fun({Ref, Job}, Acc) ->
                        case Asked of
-                           #{Ref := Question} -> hand_back(Question, Job, Acc);
+                           #{Ref := Question} -> leave(Why, Question, Job, Acc);
                            _ -> Acc
                        end
                end, maps:remove(dialback_sidecar, State), Jobs),
     Link ! {Tag, self()},
     State1.
 
-hand_back(_Question, _Job, #{stream_state := disconnected} = State) ->
+leave(_Why, _Question, _Job, #{stream_state := disconnected} = State) ->
     State;
-hand_back(#{job := check} = Question, #{key := Key}, State) ->
+leave(removal, #{job := check} = Question, #{key := Key}, State) ->
     native_check(Question, Key, State);
-hand_back(Question, _Job, State) ->
+leave(_Why, Question, _Job, State) ->
     reply_error(<<"internal-server-error">>, Question, State).
+
+%% For some time after us: the native module may say that a key is valid, but not that it is
+%% not, because it may be a key of the sidecar's. Calls nothing of the module's that is gone.
+afterwards(State, #db_verify{type = undefined, from = Target, to = Sender, id = Stream,
+                             key = Key}) ->
+    case ?WIRE:trimmed_key(Key) of
+        {ok, Trimmed} ->
+            case mod_dialback_sidecar_native:is_key(#{sender => Sender, target => Target,
+                                                      stream => Stream, key => Trimmed}) of
+                true -> State;
+                false -> {stop, not_for_native(Target, Sender, Stream, State)}
+            end;
+        error ->
+            {stop, not_for_native(Target, Sender, Stream, State)}
+    end;
+afterwards(State, _Pkt) ->
+    State.
+
+not_for_native(From, To, Id, State) ->
+    Error = ?ELEMENTS:error_element(<<"internal-server-error">>),
+    ejabberd_s2s_in:send(State, ?ELEMENTS:answer(verify, From, To, Id, error, [Error])).
 
 %%% Section 2.2.1: does the peer speak for its sender domain?
 

@@ -7,7 +7,7 @@
 %% For the streams
 -export([ask/3, report/2, was_our_outage/4, fell_back/1]).
 %% For the module
--export([start/2, stop/1, reload/2, refresh/1, route_lost/1, reply/1, process/1]).
+-export([start/2, stop/2, reload/2, refresh/1, route_lost/1, reply/1, process/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2, code_change/3]).
 
 -include("logger.hrl").
@@ -18,7 +18,7 @@
 -define(OUTAGE_MS, 120000).         % how long we remember whom we answered with an error
 -define(REPORT_MS, 1000).           % reports are collected that long ...
 -define(REPORT_MAX, 64).            % ... or until there are so many (docs/link-protocol.md)
--define(HAND_BACK_MS, 3000).
+-define(LEAVE_MS, 3000).
 
 -record(ask, {ref :: reference(),
               stream :: pid(),
@@ -82,9 +82,10 @@ fell_back(Host) ->
 start(Host, Opts) ->
     gen_mod:start_child(?MODULE, Host, Opts).
 
-%% Give every stream that still waits back to the native module, then end.
-stop(Host) ->
-    try gen_server:call(process(Host), hand_back, 2 * ?HAND_BACK_MS)
+%% Tell every stream that still waits to go on without us, then end.
+-spec stop(binary(), update | removal) -> any().
+stop(Host, Why) ->
+    try gen_server:call(process(Host), {leave, Why}, 2 * ?LEAVE_MS)
     catch exit:_ -> ok
     end,
     gen_mod:stop_child(?MODULE, Host).
@@ -140,9 +141,9 @@ init([Host, Opts]) ->
     erlang:send_after(?OUTAGE_MS, self(), forget),
     {ok, with_components(Opts, State)}.
 
-handle_call(hand_back, _From, State) ->
+handle_call({leave, Why}, _From, State) ->
     State1 = flush(State),
-    hand_back(State1),
+    leave(Why, State1),
     {reply, ok, State1#state{components = []}};
 handle_call(_Request, _From, State) ->
     {reply, {error, unknown}, State}.
@@ -296,7 +297,7 @@ keep_or_drop_monitor(_Stream, Monitor, _Job, _Answer, State) ->
 %% Where the native module has a say: keys it sent just before we took over, or while we fell
 %% back on it; and all that nobody else answers, if the operator wants it so.
 with_native(#{job := verify} = Job, Answer, State) when element(2, Answer) /= valid ->
-    case native_keys_count(Answer, State) andalso is_native_key(Job) of
+    case native_keys_count(Answer, State) andalso mod_dialback_sidecar_native:is_key(Job) of
         true -> {verdict, valid, <<"native">>};
         false -> Answer
     end;
@@ -312,11 +313,6 @@ native_keys_count({outage, _}, #state{host = Host} = State) ->
     mod_dialback_sidecar:option(Host, fallback) == native orelse now_ms() < State#state.native_until;
 native_keys_count(_Answer, #state{native_until = Until}) ->
     now_ms() < Until.
-
-is_native_key(#{sender := Sender, target := Target, stream := Stream, key := Key}) ->
-    %% XEP-0185 over the secret that mod_s2s_dialback uses.
-    Secret = str:to_hexlist(crypto:hash(sha256, ejabberd_config:get_shared_key())),
-    Key == str:to_hexlist(crypto:mac(hmac, sha256, Secret, [Target, " ", Sender, " ", Stream])).
 
 remember_outage(#{job := verify, sender := Sender, target := Target, stream := Stream}, Answer,
                 #state{host = Host}) ->
@@ -389,19 +385,21 @@ flush(#state{outcomes = Outcomes} = State) ->
 %%% Leaving
 
 %% The streams run code of this module for the last time here, so wait for them.
-hand_back(#state{secrets = Secrets, issued = Issued}) ->
+leave(Why, #state{secrets = Secrets, issued = Issued}) ->
     Asks = [Ask || {_, #ask{} = Ask} <- ets:tab2list(Secrets)],
     ets:delete_all_objects(Secrets),
+    %% After an update a key that is with a peer is as good as before.
+    Sent = [{Pid, []} || Why == removal, {Pid, _} <- maps:values(Issued)],
     Jobs = lists:foldl(fun(#ask{stream = Pid, ref = Ref, job = Job}, Acc) ->
                                maps:update_with(Pid, fun(L) -> [{Ref, Job} | L] end,
                                                 [{Ref, Job}], Acc)
-                       end, maps:from_list([{Pid, []} || {Pid, _} <- maps:values(Issued)]), Asks),
+                       end, maps:from_list(Sent), Asks),
     Tag = make_ref(),
     Waiting = maps:fold(fun(Pid, PidJobs, Acc) ->
-                                hand_back_stream(Pid, PidJobs, Tag),
+                                leave_stream(Pid, PidJobs, Why, Tag),
                                 [{Pid, erlang:monitor(process, Pid)} | Acc]
                         end, [], Jobs),
-    Deadline = now_ms() + ?HAND_BACK_MS,
+    Deadline = now_ms() + ?LEAVE_MS,
     lists:foreach(fun({Pid, Monitor}) ->
                           receive
                               {Tag, Pid} -> ok;
@@ -411,10 +409,11 @@ hand_back(#state{secrets = Secrets, issued = Issued}) ->
                           erlang:demonitor(Monitor, [flush])
                   end, Waiting).
 
-hand_back_stream(Pid, [{_, #{job := Job}} | _] = Jobs, Tag) when Job == check; Job == verify ->
-    ejabberd_s2s_in:update_state(Pid, {mod_dialback_sidecar_in, hand_back, [Jobs, self(), Tag]});
-hand_back_stream(Pid, _Jobs, Tag) ->
-    ejabberd_s2s_out:update_state(Pid, {mod_dialback_sidecar_out, hand_back, [self(), Tag]}).
+leave_stream(Pid, [{_, #{job := Job}} | _] = Jobs, Why, Tag) when Job == check; Job == verify ->
+    ejabberd_s2s_in:update_state(
+      Pid, {mod_dialback_sidecar_in, leave, [Why, Jobs, self(), Tag]});
+leave_stream(Pid, _Jobs, Why, Tag) ->
+    ejabberd_s2s_out:update_state(Pid, {mod_dialback_sidecar_out, leave, [Why, self(), Tag]}).
 
 %%% Secret
 

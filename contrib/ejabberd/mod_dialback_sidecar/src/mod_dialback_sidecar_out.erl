@@ -7,7 +7,7 @@
 %%% started before this module did: native to its end.
 -module(mod_dialback_sidecar_out).
 
--export([init/2, auth_result/2, downgraded/2, packet/2, info/2, hand_back/3]).
+-export([init/2, auth_result/2, downgraded/2, packet/2, info/2, leave/4]).
 
 -include("logger.hrl").
 -include("xmpp.hrl").
@@ -70,14 +70,15 @@ info(State, {dialback_sidecar, _Ref, _Answer}) ->
 info(State, _Info) ->
     State.
 
-%% The module goes: a stream that waits goes on with the native one.
-hand_back(State, Link, Tag) ->
+%% The module goes, to be updated or for good. A stream without a key starts over, and asks
+%% whoever is there then; with a key that soon nobody vouches for as well.
+leave(State, Why, Link, Tag) ->
     Link ! {Tag, self()},
     case State of
-        #{stream_state := disconnected} -> unmark(State);
-        #{dialback_sidecar := #{phase := asking}} -> native(State);
-        #{dialback_sidecar := #{phase := sent}} -> start_over(unmark(State));
-        _ -> unmark(State)
+        #{stream_state := disconnected} -> State;
+        #{dialback_sidecar := #{phase := asking}} -> start_over(State);
+        #{dialback_sidecar := #{phase := sent}} when Why == removal -> start_over(State);
+        _ -> State
     end.
 
 %%% Section 2.1.1 step 1
@@ -140,7 +141,8 @@ end_for_now(State) ->
     State#{stop_reason => {auth, Text}, dialback_sidecar => #{phase => done}}.
 
 native(State) ->
-    {stop, State1} = mod_s2s_dialback:s2s_out_auth_result(unmark(State), {false, native}),
+    {stop, State1} = mod_s2s_dialback:s2s_out_auth_result(
+                       maps:remove(dialback_sidecar, State), {false, native}),
     State1.
 
 %%% Section 2.1.1 step 4
@@ -185,18 +187,16 @@ log(Outcome, Reason, #{server := Sender, remote_server := Target} = State) ->
       initiating, #{sender => Sender, target => Target, since => maps:get(since, Mark, now_ms())},
       Outcome, Reason).
 
-unmark(State) ->
-    maps:remove(dialback_sidecar, State).
-
-%% The peer holds a key that nobody will vouch for: connect again, with all that is queued.
+%% Connect again, with all that is queued.
 start_over(State) ->
     case State of
         #{socket_monitor := Monitor} -> erlang:demonitor(Monitor, [flush]);
         _ -> ok
     end,
-    State1 = xmpp_stream_out:close(State#{on_route => queue}),
+    State1 = xmpp_stream_out:close(maps:remove(dialback_sidecar, State)),
     ejabberd_s2s_out:connect(self()),
-    xmpp_stream_out:set_timeout(State1, ejabberd_option:negotiation_timeout()).
+    xmpp_stream_out:set_timeout(State1#{on_route => queue},
+                                ejabberd_option:negotiation_timeout()).
 
 now_ms() ->
     erlang:monotonic_time(millisecond).
