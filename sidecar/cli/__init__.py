@@ -5,9 +5,13 @@ from __future__ import annotations
 import click
 
 from sidecar import __version__
+from sidecar.cli.backup import backup
 from sidecar.cli.check import check
 from sidecar.cli.demo import demo
+from sidecar.cli.kek import kek
+from sidecar.cli.secret import secret
 from sidecar.cli.serve import serve
+from sidecar.cli.status import status
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
@@ -19,3 +23,7 @@ def main() -> None:
 main.add_command(serve)
 main.add_command(check)
 main.add_command(demo)
+main.add_command(status)
+main.add_command(secret)
+main.add_command(kek)
+main.add_command(backup)

@@ -23,8 +23,9 @@ from sidecar.keyd.journal import Journal
 from sidecar.keyd.kek_rotation import KekRotation
 from sidecar.keyd.key_service import KeyService
 from sidecar.keyd.listener import inherited_listener, listen
-from sidecar.keyd.options import parser
+from sidecar.keyd.options import parse
 from sidecar.keyd.request_table import Capability
+from sidecar.keyd.restore import restore
 from sidecar.keyd.secret_store import SecretStore
 from sidecar.keyd.server import Entrance, Server
 from sidecar.keyd.state_directory import StateDirectory
@@ -35,7 +36,7 @@ log = logging.getLogger("sidecar.keyd")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run keyd; exit status 0 after a clean stop, 1 when it cannot serve, 2 for bad arguments."""
-    options = parser().parse_args(arguments)
+    options = parse(arguments)
     logs.configure(options.log_level, "dialback-keyd", options.log_format)
     try:
         _run(options)
@@ -51,6 +52,9 @@ def _run(options: argparse.Namespace) -> None:
     with ExitStack() as stack:
         directory = StateDirectory(options.state_directory)
         stack.callback(directory.close)
+        if options.restore is not None:
+            _restore(options, directory)
+            return
         service = _open(options, directory, memory_locked)
         stack.callback(service.close)
         own = frozenset({os.geteuid()})
@@ -83,13 +87,20 @@ def _open(
     return KeyService(
         store,
         Journal(directory.ledger),
-        Ballast(directory.path / "ballast"),
+        Ballast(directory.ballast),
         KekRotation.open(path, writable, holds_sealed=store.holds_sealed),
         ClockSource.of_this_machine(),
         limits=Limits(lifetime_ms=options.key_lifetime, entries=options.max_entries),
         rotation_ms=options.rotate_every,
         memory_locked=memory_locked,
     )
+
+
+def _restore(options: argparse.Namespace, directory: StateDirectory) -> None:
+    path, writable = kek_file.find(options.kek_file, directory.path)
+    source = ClockSource.of_this_machine()
+    count = restore(options.restore, directory, path, writable, source)
+    print(f"restored {count} sender domains, each with a new secret")
 
 
 def _listen(stack: ExitStack, path: Path) -> socket.socket:

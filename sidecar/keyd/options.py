@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import pwd
+from collections.abc import Sequence
 from pathlib import Path
 
 from sidecar.keys.limits import Limits
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser; bad arguments end with status 2 and words."""
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="dialback-keyd",
         description="The key service of dialback-sidecar: owns the dialback secrets and the"
@@ -21,7 +22,6 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--socket",
         type=Path,
-        required=True,
         help="where dialback-sidecar asks; mode 0600 (one that systemd passes on goes before)",
     )
     add(
@@ -69,10 +69,25 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="stop when standard input is closed: the parent that holds it has ended",
     )
+    add(
+        "--restore",
+        type=Path,
+        metavar="FILE",
+        help="put a backup in place of a lost store, with a new secret for each domain, and end",
+    )
     add("--allow-root", action="store_true", help="run although this is root")
     add("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     add("--log-format", choices=("human", "json"), default="human")
     return parser
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options; bad arguments end with status 2 and words."""
+    known = parser()
+    options = known.parse_args(arguments)
+    if options.socket is None and options.restore is None:
+        known.error("the following arguments are required: --socket")
+    return options
 
 
 def _uid(text: str) -> int:

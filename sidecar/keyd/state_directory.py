@@ -49,5 +49,9 @@ class StateDirectory:
     def ledger(self) -> Path:
         return self.path / "ledger"
 
+    @property
+    def ballast(self) -> Path:
+        return self.path / "ballast"
+
     def close(self) -> None:
         os.close(self._lock)

@@ -11,7 +11,7 @@ from sidecar.keyd.__main__ import main
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "the following arguments are required: --state-directory, --socket"),
+        ([], "the following arguments are required: --state-directory"),
         (["--state-directory", "x"], "required: --socket"),
         (["--state-directory", "x", "--socket", "y", "--frobnicate"], "--frobnicate"),
         (

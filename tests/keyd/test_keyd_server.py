@@ -1,6 +1,7 @@
 """A running dialback-keyd, seen through its socket."""
 
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -166,3 +167,20 @@ def test_log_at_debug_holds_no_key_and_no_secret(keyd):
     assert "lost its connection" in log
     assert key not in log
     assert key[::-1] not in log
+
+
+def test_socket_that_systemd_passes_on_is_served(keyd, tmp_path):
+    passed = tmp_path / "passed.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(passed))
+        listener.listen()
+        script = 'export LISTEN_PID=$$ LISTEN_FDS=1; exec 3<&"$0"; exec "$@"'
+        command = ["bash", "-c", script, str(listener.fileno()), sys.executable, "-m"]
+        command += ["sidecar.keyd", "--allow-root", "--state-directory", str(keyd.state)]
+        command += ["--socket", str(keyd.socket)]
+        with keyd.log.open("ab") as log:
+            keyd.process = subprocess.Popen(command, pass_fds=[listener.fileno()], stderr=log)
+    keyd.socket = passed
+    assert isinstance(keyd.ask(IssueKey(*TRIPLE)), KeyIssued)
+    assert keyd.stop() == 0
+    assert passed.exists()

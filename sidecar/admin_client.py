@@ -1,0 +1,38 @@
+"""One question to the admin socket of dialback-keyd, for commands on this machine."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from sidecar.errors import KeyServiceUnavailable
+from sidecar.keys.framing import BadFrame, FrameReader, decode_replies, encode_frame
+from sidecar.keys.messages import AdminRequest, Failed, Reply
+
+_TIMEOUT_SECONDS = 30.0
+
+
+def ask(path: Path, request: AdminRequest) -> Reply:
+    """Return keyd's reply. Raises KeyServiceUnavailable, with words for an operator."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(_TIMEOUT_SECONDS)
+            connection.connect(str(path))
+            connection.sendall(encode_frame([(0, request)]))
+            reply = _receive(connection)
+    except (OSError, BadFrame) as error:
+        raise KeyServiceUnavailable(f"{path}: {error}") from error
+    if reply is None:
+        raise KeyServiceUnavailable(f"{path}: the key service ended the connection; see its log")
+    if isinstance(reply, Failed):
+        raise KeyServiceUnavailable(f"{path}: the key service failed: {reply.reason}")
+    return reply
+
+
+def _receive(connection: socket.socket) -> Reply | None:
+    reader = FrameReader()
+    while data := connection.recv(65536):
+        for payload in reader.feed(data):
+            ((_, reply),) = decode_replies(payload)
+            return reply
+    return None

@@ -1,0 +1,23 @@
+"""`dialback-sidecar backup FILE`: a consistent copy of the secret store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sidecar.cli.keyd_option import admin_socket_option, ask_or_exit
+from sidecar.keys.messages import Backup, Done
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@admin_socket_option
+def backup(file: Path, admin_socket: Path) -> None:
+    """Have the key service write a copy of its store, still sealed, to FILE.
+
+    It opens with the key-encryption key only: keep that elsewhere. `dialback-keyd --restore FILE`
+    puts it in place of a store that is lost.
+    """
+    ask_or_exit(admin_socket, Backup(str(file.absolute())), Done)
+    click.echo(f"wrote {file}")

@@ -1,0 +1,23 @@
+"""`dialback-sidecar kek ...`: the key that the secrets are sealed under at rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sidecar.cli.keyd_option import admin_socket_option, ask_or_exit
+from sidecar.keys.messages import Done, RotateKek
+
+
+@click.group()
+def kek() -> None:
+    """The key-encryption key of the secret store."""
+
+
+@kek.command("rotate")
+@admin_socket_option
+def rotate(admin_socket: Path) -> None:
+    """Seal every secret under a new key, while serving. `status` tells when it is done."""
+    ask_or_exit(admin_socket, RotateKek(), Done)
+    click.echo("under way")

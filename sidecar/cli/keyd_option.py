@@ -1,0 +1,68 @@
+"""`--admin-socket PATH`, and asking the key service, the same for every command that does."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from sidecar.admin_client import ask
+from sidecar.errors import KeyServiceUnavailable
+from sidecar.keys.messages import AdminRequest, Refused, Reply
+
+SEPARATE = Path("/var/lib/dialback-keyd/admin.sock")
+EMBEDDED = Path("/var/lib/dialback-sidecar/keyd/admin.sock")
+EXIT_UNAVAILABLE = 1
+
+_Wanted = TypeVar("_Wanted", bound=Reply)
+
+_REASONS = {
+    "no-such-domain": "that domain has no secret",
+    "no-such-version": "there is no such version, or its secret is gone already",
+    "too-many-retired": "16 versions are waiting for their last key to expire; wait, or revoke",
+    "end-too-far": "an imported secret may be trusted for at most 30 days",
+    "kek-rotation-under-way": "the key-encryption key is being rotated; see `status`",
+    "kek-file-not-ours": "the key service cannot write to the file of the key-encryption key:"
+    " put a new key before the old one there, restart it, and remove the old one",
+    "file-exists": "that file exists",
+}
+
+
+def _default() -> Path:
+    """The key service under its own user, or the child of a daemon with the default state."""
+    return EMBEDDED if EMBEDDED.exists() and not SEPARATE.exists() else SEPARATE
+
+
+admin_socket_option = click.option(
+    "--admin-socket",
+    type=click.Path(path_type=Path),
+    default=_default,
+    envvar="DIALBACK_KEYD_ADMIN_SOCKET",
+    show_default=f"{SEPARATE}, else {EMBEDDED}",
+    help="The admin socket of dialback-keyd.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def ask_or_exit(path: Path, request: AdminRequest, wanted: type[_Wanted]) -> _Wanted:
+    """Return the reply; say in words why there is none and exit with status 1 otherwise."""
+    try:
+        reply: Reply = ask(path, request)
+    except KeyServiceUnavailable as error:
+        click.echo(error, err=True)
+        sys.exit(EXIT_UNAVAILABLE)
+    if isinstance(reply, wanted):
+        return reply
+    reason = reply.reason if isinstance(reply, Refused) else type(reply).__name__
+    click.echo(f"refused: {_REASONS.get(reason, reason)}", err=True)
+    sys.exit(EXIT_UNAVAILABLE)
+
+
+def when(ms: int | None) -> str:
+    """A time for people, in UTC."""
+    if ms is None:
+        return "-"
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

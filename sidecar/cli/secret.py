@@ -1,0 +1,156 @@
+"""`dialback-sidecar secret ...`: the secret versions of the sender domains."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import click
+import msgspec
+
+from sidecar.cli.keyd_option import admin_socket_option, ask_or_exit, json_option, when
+from sidecar.errors import InvalidValue
+from sidecar.keys.messages import (
+    Changed,
+    ImportSecret,
+    ListedVersion,
+    ListVersions,
+    RevokeSecret,
+    RotateSecret,
+    VersionList,
+)
+from sidecar.names import Domain
+
+_SECONDS_PER_DAY = 86400
+
+
+def _domain(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    try:
+        return None if value is None else str(Domain.parse(value))
+    except InvalidValue as error:
+        raise click.BadParameter(error.problem) from None
+
+
+@click.group()
+def secret() -> None:
+    """List, rotate, revoke and import the secrets behind the dialback keys."""
+
+
+@secret.command("list")
+@click.argument("domain", callback=_domain, required=False)
+@admin_socket_option
+@json_option
+def list_secrets(domain: str | None, admin_socket: Path, as_json: bool) -> None:
+    """List the versions of DOMAIN, or of every domain. No secret is ever shown."""
+    versions = list(_versions(admin_socket, domain))
+    if as_json:
+        fields = [msgspec.structs.asdict(version) for version in versions]
+        click.echo(msgspec.json.format(msgspec.json.encode(fields), indent=2))
+        return
+    if not versions:
+        click.echo("no secrets yet: the first key of a domain makes one")
+        return
+    width = max(len(version.domain) for version in versions)
+    heading = f"{'domain':{width}}  {'no':>4}  {'state':8} {'kind':10} {'created':21} "
+    click.echo(heading + f"{'uses':>9}  {'last use':21} next")
+    for version in versions:
+        click.echo(
+            f"{version.domain:{width}}  {version.number:>4}  {version.state:8} {version.kind:10} "
+            f"{when(version.created_ms):21} {version.uses:>9}  {when(version.last_use_ms):21} "
+            f"{_next(version)}"
+        )
+
+
+def _versions(admin_socket: Path, domain: str | None) -> Iterator[ListedVersion]:
+    after: str | None = ""
+    while after is not None:
+        page = ask_or_exit(admin_socket, ListVersions(domain, after), VersionList)
+        yield from page.versions
+        after = page.after
+
+
+def _next(version: ListedVersion) -> str:
+    if version.next_rotation_ms is not None:
+        return f"rotates {when(version.next_rotation_ms)}"
+    if version.revoked_ms is not None:
+        return f"revoked {when(version.revoked_ms)}"
+    if version.removed_ms is not None:
+        return f"removed {when(version.removed_ms)}"
+    if version.ends_ms is not None:
+        return f"ends {when(version.ends_ms)}"
+    return "goes with its last key"
+
+
+@secret.command("rotate")
+@click.argument("domain", callback=_domain, required=False)
+@click.option("--all", "every", is_flag=True, help="Rotate every domain.")
+@admin_socket_option
+def rotate(domain: str | None, every: bool, admin_socket: Path) -> None:
+    """Make a new secret for DOMAIN. Keys issued before still verify until they expire."""
+    if (domain is None) != every:
+        raise click.UsageError("expected either a DOMAIN or --all")
+    _show(ask_or_exit(admin_socket, RotateSecret(domain), Changed), "rotated")
+
+
+@secret.command("revoke")
+@click.argument("domain", callback=_domain)
+@click.option("--version", "number", type=click.IntRange(1), help="Not the active version.")
+@admin_socket_option
+def revoke(domain: str, number: int | None, admin_socket: Path) -> None:
+    """Destroy a secret of DOMAIN now. Keys issued under it verify no more.
+
+    If it was the active one, the next is active with the same answer.
+    """
+    _show(ask_or_exit(admin_socket, RevokeSecret(domain, number), Changed), "revoked")
+
+
+@secret.command("import")
+@click.argument("domain", callback=_domain)
+@click.option(
+    "--secret-file",
+    type=click.File("rb"),
+    help="Prosody's dialback_secret, or any other; - is standard input.",
+)
+@click.option("--cookie-file", type=click.File("rb"), help="ejabberd's Erlang cookie.")
+@click.option(
+    "--days", type=click.IntRange(1, 30), default=7, show_default=True, help="Trust it so long."
+)
+@admin_socket_option
+def import_secret(
+    domain: str,
+    secret_file: IO[bytes] | None,
+    cookie_file: IO[bytes] | None,
+    days: int,
+    admin_socket: Path,
+) -> None:
+    """Trust keys of DOMAIN made with your server's own secret, for a migration.
+
+    Such keys are verified by computing them again, without the ledger: while this lasts, whoever
+    knows that secret can forge keys of DOMAIN.
+    """
+    material = _material(secret_file, cookie_file)
+    request = ImportSecret(domain, material, days * _SECONDS_PER_DAY)
+    _show(ask_or_exit(admin_socket, request, Changed), "imported")
+
+
+def _material(secret_file: IO[bytes] | None, cookie_file: IO[bytes] | None) -> bytes:
+    """ejabberd's secret is the lower-case hex SHA-1 of its cookie."""
+    if (secret_file is None) == (cookie_file is None):
+        raise click.UsageError("expected either --secret-file or --cookie-file")
+    file = secret_file if secret_file is not None else cookie_file
+    assert file is not None
+    material = file.read().rstrip(b"\r\n")
+    if cookie_file is not None:
+        material = hashlib.sha1(material, usedforsecurity=False).hexdigest().encode()
+    if not 1 <= len(material) <= 1024:
+        raise click.UsageError("expected a secret of 1 to 1024 bytes")
+    return material
+
+
+def _show(changed: Changed, verb: str) -> None:
+    for domain, number in changed.versions:
+        click.echo(f"{verb}: {domain} version {number}")
+    if changed.count > len(changed.versions):
+        click.echo(f"... {changed.count} in all")

@@ -1,0 +1,67 @@
+"""Putting a backup in the place of a store that is lost.
+
+The ledger is left out, so what was issued shortly before is answered with `error` for one
+lifetime; and every sender domain gets a new secret, for who knows who has seen the backup.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from sidecar.errors import SidecarError
+from sidecar.keyd.ballast import Ballast
+from sidecar.keyd.clock import ClockSource, LedgerClock
+from sidecar.keyd.kek_rotation import KekRotation
+from sidecar.keyd.secret_store import SecretStore
+from sidecar.keyd.state_directory import StateDirectory
+from sidecar.keyd.versions import Versions
+
+
+class RestoreRefused(SidecarError):
+    """There is a store already."""
+
+
+def restore(
+    backup: Path, directory: StateDirectory, kek_path: Path, writable: bool, source: ClockSource
+) -> int:
+    """Return how many sender domains were restored. When it fails, nothing is in place.
+
+    Raises RestoreRefused, KekError, DamagedRow, NewerSchema, sqlite3.Error, OSError.
+    """
+    if directory.secrets.exists():
+        raise RestoreRefused(f"{directory.secrets}: there is a store already; move it away first")
+    copy = directory.secrets.with_suffix(".restoring")
+    copy.unlink(missing_ok=True)
+    with backup.open("rb") as whole:
+        descriptor = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            shutil.copyfileobj(whole, file)
+    try:
+        count = _make_new(SecretStore(copy), directory, kek_path, writable, source)
+        shutil.rmtree(directory.ledger, ignore_errors=True)
+        copy.rename(directory.secrets)
+    finally:
+        copy.unlink(missing_ok=True)
+    return count
+
+
+def _make_new(
+    store: SecretStore,
+    directory: StateDirectory,
+    kek_path: Path,
+    writable: bool,
+    source: ClockSource,
+) -> int:
+    try:
+        kek = KekRotation.open(kek_path, writable, holds_sealed=store.holds_sealed)
+        store.unseal(kek.sealer)
+        versions = Versions(store, Ballast(directory.ballast), rotation_ms=1)
+        domains = [each.facts.domain for each in versions.keyring.all_active()]
+        versions.create(domains, LedgerClock(source, store.fact("clock")).now_ms())
+        with store.transaction():
+            store.set_fact("clean-stop", None)
+    finally:
+        store.close()
+    return len(domains)

@@ -1,0 +1,155 @@
+"""The commands of an operator against a running keyd."""
+
+import hashlib
+import json
+
+import pytest
+from click.testing import CliRunner
+from keyd_process import KeydProcess
+
+from sidecar.cli import main
+from sidecar.keys.dialback_key import KeyMaker
+from sidecar.keys.messages import IssueKey, VerifyKey
+
+TRIPLE = ("capulet.example", "montague.example", "S1")
+
+
+def run(keyd, *arguments, input=None):
+    command = [*arguments, "--admin-socket", str(keyd.admin_socket)]
+    return CliRunner().invoke(main, command, input=input)
+
+
+def test_list_shows_every_version_and_no_secret(running_keyd):
+    running_keyd.ask(IssueKey(*TRIPLE))
+    assert (
+        "rotated: capulet.example version 2"
+        in run(running_keyd, "secret", "rotate", "capulet.example").output
+    )
+    shown = run(running_keyd, "secret", "list")
+    assert shown.exit_code == 0
+    heading, first, second = shown.output.splitlines()
+    assert heading.split()[:4] == ["domain", "no", "state", "kind"]
+    assert first.split()[:4] == ["capulet.example", "1", "retired", "ledger"]
+    assert first.endswith("goes with its last key")
+    assert second.split()[:4] == ["capulet.example", "2", "active", "ledger"]
+    listed = json.loads(run(running_keyd, "secret", "list", "capulet.example", "--json").output)
+    assert [(each["number"], each["state"], each["uses"]) for each in listed] == [
+        (1, "retired", 1),
+        (2, "active", 0),
+    ]
+    assert not {"secret", "sealed"} & set(listed[0])
+
+
+def test_revoke_takes_effect_with_its_answer(running_keyd):
+    key = running_keyd.ask(IssueKey(*TRIPLE)).key
+    ran = run(running_keyd, "secret", "revoke", "Capulet.Example")
+    assert ran.output.splitlines() == [
+        "revoked: capulet.example version 1",
+        "revoked: capulet.example version 2",
+    ]
+    assert running_keyd.ask(VerifyKey(*TRIPLE, key)).reason == "version-revoked"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given", "secret"),
+    [
+        (["--secret-file", "-"], "prosody's own\n", b"prosody's own"),
+        (["--cookie-file", "-"], "COOKIE", hashlib.sha1(b"COOKIE").hexdigest().encode()),
+    ],
+)
+def test_import_makes_native_keys_verify_and_never_shows_the_secret(
+    running_keyd, arguments, given, secret
+):
+    command = ["secret", "import", "capulet.example", "--days", "3", *arguments]
+    ran = run(running_keyd, *command, input=given)
+    assert ran.exit_code == 0, ran.output
+    native = KeyMaker(secret).key(b"montague.example capulet.example S1")
+    assert running_keyd.ask(VerifyKey(*TRIPLE, native)).outcome == "valid"
+    shown = run(running_keyd, "secret", "list", "--json").output
+    shown += run(running_keyd, "status").output + ran.output + running_keyd.log.read_text()
+    assert given.strip() not in shown
+    assert secret.decode() not in shown
+    assert "1 imported versions are trusted without the ledger" in shown
+
+
+def test_status_shows_store_versions_and_alarms(running_keyd):
+    running_keyd.ask(IssueKey(*TRIPLE))
+    shown = run(running_keyd, "status")
+    assert shown.exit_code == 0
+    assert "sender domains  1 with 1 versions" in shown.output
+    assert "live keys       1" in shown.output
+    fields = json.loads(run(running_keyd, "status", "--json").output)
+    assert fields["alarms"] == []
+    assert fields["kek_id"] in shown.output
+
+
+def test_kek_rotates_by_command(running_keyd):
+    running_keyd.ask(IssueKey(*TRIPLE))
+    before = (running_keyd.state / "kek").read_text()
+    assert run(running_keyd, "kek", "rotate").output == "under way\n"
+    while json.loads(run(running_keyd, "status", "--json").output)["rewrapping"]:
+        pass
+    after = (running_keyd.state / "kek").read_text()
+    assert after != before
+    assert len(after.split()) == 1
+
+
+def test_restored_backup_has_a_new_secret_for_each_domain_and_no_ledger(running_keyd, tmp_path):
+    key = running_keyd.ask(IssueKey(*TRIPLE)).key
+    running_keyd.ask(IssueKey("mantua.example", "montague.example", "S1"))
+    file = tmp_path / "backup"
+    assert run(running_keyd, "backup", str(file)).exit_code == 0
+    assert run(running_keyd, "backup", str(file)).output == "refused: that file exists\n"
+    running_keyd.stop()
+
+    second = KeydProcess(tmp_path)
+    second.state = tmp_path / "restored"
+    second.admin_socket = second.state / "admin.sock"
+    second.start("--restore", str(file), wait=False)
+    assert second.process.wait(30) == 1
+    assert "put it back" in second.log.read_text()
+    (second.state / "kek").write_bytes((running_keyd.state / "kek").read_bytes())
+    (second.state / "kek").chmod(0o600)
+    second.start("--restore", str(file), wait=False)
+    assert second.process.wait(30) == 0
+    second.start()
+    listed = json.loads(run(second, "secret", "list", "--json").output)
+    assert [(each["domain"], each["number"], each["state"]) for each in listed] == [
+        ("capulet.example", 1, "retired"),
+        ("capulet.example", 2, "active"),
+        ("mantua.example", 1, "retired"),
+        ("mantua.example", 2, "active"),
+    ]
+    assert second.ask(VerifyKey(*TRIPLE, key)).reason == "key-forgotten"
+    second.stop()
+    second.start("--restore", str(file), wait=False)
+    assert second.process.wait(30) == 1
+    assert "there is a store already" in second.log.read_text()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["secret", "rotate"],
+        ["secret", "rotate", "capulet.example", "--all"],
+        ["secret", "rotate", "not a domain"],
+        ["secret", "revoke", "capulet.example", "--version", "0"],
+        ["secret", "import", "capulet.example"],
+        ["secret", "import", "capulet.example", "--secret-file", "-", "--days", "31"],
+        ["secret", "import", "capulet.example", "--secret-file", "-"],
+    ],
+)
+def test_command_that_makes_no_sense_ends_with_status_2(keyd, arguments):
+    assert run(keyd, *arguments, input="").exit_code == 2
+
+
+def test_refusal_is_told_in_words_with_status_1(running_keyd):
+    ran = run(running_keyd, "secret", "rotate", "stranger.example")
+    assert ran.exit_code == 1
+    assert ran.output == "refused: that domain has no secret\n"
+
+
+def test_key_service_that_is_not_there_is_told_with_status_1(keyd):
+    ran = run(keyd, "status")
+    assert ran.exit_code == 1
+    assert "No such file or directory" in ran.output
