@@ -58,6 +58,8 @@ class SidecarSettings:
     """More keys of `[check]`."""
     toml: str = ""
     """Appended as it is."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """More environment variables; a PYTHONPATH goes in front of ours."""
 
 
 class Sidecar:
@@ -71,7 +73,7 @@ class Sidecar:
             "dialback-sidecar",
             command("dialback-sidecar", "serve", "--config", self.config_path),
             directory=directory,
-            environment=ENVIRONMENT,
+            environment=_environment(settings.environment),
         )
 
     @property
@@ -186,6 +188,11 @@ def command(program: str, *arguments: str | Path) -> list[str | Path]:
     """The argv that runs one of our programs with this very Python; see `ENVIRONMENT`."""
     start = f"import sys; sys.argv[0] = {program!r}; {_ENTRY[program]}"
     return [sys.executable, "-c", start, *arguments]
+
+
+def _environment(more: Mapping[str, str]) -> dict[str, str]:
+    path = ":".join(filter(None, (more.get("PYTHONPATH"), ENVIRONMENT["PYTHONPATH"])))
+    return {**ENVIRONMENT, **more, "PYTHONPATH": path}
 
 
 def _toml(value: object) -> str:

@@ -20,6 +20,7 @@ from sidecar.lab.network import Network
 from sidecar.lab.process import Process
 from sidecar.lab.sidecar import ENVIRONMENT, Sidecar, SidecarSettings, command
 
+EVERY_LOGGER_AT_DEBUG = {"PYTHONPATH": str(Path(__file__).parent / "loud")}
 MESSAGE = "{jabber:client}message"
 _numbers = itertools.count(1)
 
@@ -49,7 +50,9 @@ class World:
             jids = self.host.settings.sidecars
             socket = await self._start_shared_keyd() if len(jids) > 1 else None
             for jid in jids:
-                settings = SidecarSettings([self.host.link(jid)], keyd_socket=socket)
+                settings = SidecarSettings(
+                    [self.host.link(jid)], keyd_socket=socket, environment=EVERY_LOGGER_AT_DEBUG
+                )
                 self.sidecars[jid] = await self.network.sidecar(settings)
         except BaseException:
             await self.network.__aexit__(None, None, None)
