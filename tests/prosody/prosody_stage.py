@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from xml.etree.ElementTree import Element
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "interop"))  # raw streams and peers
 
 from raw_client import log_in
 from raw_peer import RawPeer
@@ -174,3 +178,6 @@ def _body(message: Element) -> str | None:
         if child.tag.endswith("}body"):
             return child.text
     return None
+
+
+OpenStage = Callable[..., Awaitable[Stage]]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from xml.etree.ElementTree import Element
 
 import pytest
-from prosody_stage import CAPULET, FIRST, PEER, SECOND, Stage
+from prosody_stage import CAPULET, FIRST, PEER, SECOND, OpenStage
 from raw_stream import DIALBACK, condition
 from scripted_sidecar import ScriptedSidecar, key, verdict
 
-OpenStage = Callable[..., Awaitable[Stage]]
+pytest_plugins = ["prosody_fixtures"]
+pytestmark = pytest.mark.interop
+
 OUTAGE = ("error", "internal-server-error")
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Awaitable, Callable
 
 import pytest
-from prosody_stage import CAPULET, FIRST, PEER, Stage
+from prosody_stage import CAPULET, FIRST, PEER, OpenStage
 from raw_stream import DIALBACK, condition
 
 from sidecar.lab.certificates import Authority
 from sidecar.lab.prosody_config import ExternalComponent
 
-OpenStage = Callable[..., Awaitable[Stage]]
+pytest_plugins = ["prosody_fixtures"]
+pytestmark = pytest.mark.interop
+
 _CERTIFICATE = "{urn:dialback-sidecar:1}certificate"
 
 

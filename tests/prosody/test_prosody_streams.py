@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
 
 import pytest
-from prosody_stage import CAPULET, PEER, SERVER_MESSAGE, Stage
+from prosody_stage import CAPULET, PEER, SERVER_MESSAGE, OpenStage, Stage
 from raw_stream import DIALBACK, TLS, RawStream, condition
 
-OpenStage = Callable[..., Awaitable[Stage]]
+pytest_plugins = ["prosody_fixtures"]
+pytestmark = pytest.mark.interop
+
 _FEATURES = "<stream:features>{}<dialback xmlns='urn:xmpp:features:dialback'/></stream:features>"
 _STARTTLS = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
 _BIDI = "<bidi xmlns='urn:xmpp:features:bidi'/>"

@@ -1,29 +1,18 @@
-"""The raw streams and peers of tests/interop, and one Prosody with a scripted sidecar per test."""
+"""The fixture of these tests; `pytest_plugins` of a test file names this one."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "interop"))
-
-from prosody_stage import Stage
+from prosody_stage import OpenStage, Stage
 
 from sidecar.lab.network import Network
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if Path(__file__).parent in item.path.parents and "open_stage" in item.fixturenames:
-            item.add_marker(pytest.mark.interop)
-
-
 @pytest.fixture
-async def open_stage(network: Network) -> AsyncIterator[Callable[..., Stage]]:
+async def open_stage(network: Network) -> AsyncIterator[OpenStage]:
     """`stage = await open_stage(...)`, with what differs in Prosody's settings.
 
     In the end Prosody's log holds no error of Lua, and none of ours a key.
