@@ -3,7 +3,7 @@
 VENV := .venv
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint servers clean
+.PHONY: help demo test lint bench servers clean
 
 help:
 	@echo "make demo         two real servers, a message each way, who decided what"
@@ -11,6 +11,7 @@ help:
 	@echo "make demo BOTH=1  the sidecar decides for both servers"
 	@echo "make test         all tests, on real servers (TESTS=tests/keys for some)"
 	@echo "make lint         ruff, mypy, luacheck"
+	@echo "make bench        native and bolted-on side by side (ARGS=--quick for a glance)"
 
 demo: $(READY) servers
 	@$(VENV)/bin/dialback-sidecar demo $(if $(ONCE),--once) $(if $(BOTH),--both)
@@ -23,6 +24,9 @@ lint: $(READY)
 	@$(VENV)/bin/mypy
 	@if command -v luacheck >/dev/null; then cd contrib/prosody && luacheck --quiet .; \
 		else echo "luacheck is not installed (Debian: lua-check)"; fi
+
+bench: $(READY) servers
+	@$(VENV)/bin/python -m bench.handshake $(ARGS)
 
 servers:
 	@.ci/servers
