@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sqlite3
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,14 +15,15 @@ import uvloop
 
 from sidecar.component import Limits, Link
 from sidecar.config import Config
-from sidecar.decision_log import log_decision
 from sidecar.engine import Engine
 from sidecar.errors import KeyServiceUnavailable
 from sidecar.key_client import KeyClient
 from sidecar.keyd_child import KeydChild
+from sidecar.observers import Observers
 from sidecar.s2s.checker import Checker
 from sidecar.s2s.credentials import Credentials
 from sidecar.s2s.resolver import Resolver
+from sidecar.store import History
 
 log = logging.getLogger(__name__)
 
@@ -41,11 +43,19 @@ async def _serve(config: Config) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     try:
         async with _key_service(config) as keys, _checker(config) as checker:
-            engine = Engine(keys, checker, clock=time.monotonic, on_decision=log_decision)
-            async with _links(config, engine):
-                await stopping.wait()
-                log.info("stopping")
-    except (KeyServiceUnavailable, OSError) as error:
+            async with _history(config) as history:
+                observers = Observers(history)
+                engine = Engine(
+                    keys,
+                    checker,
+                    clock=time.monotonic,
+                    on_decision=observers.note_decision,
+                    on_report=observers.note_report,
+                )
+                async with _links(config, engine):
+                    await stopping.wait()
+                    log.info("stopping")
+    except (KeyServiceUnavailable, OSError, sqlite3.Error) as error:
         log.error("cannot start: %s", error)
         return 1
     return 0
@@ -94,6 +104,21 @@ async def _checker(config: Config) -> AsyncIterator[Checker]:
         yield checker
     finally:
         await checker.close()
+
+
+@asynccontextmanager
+async def _history(config: Config) -> AsyncIterator[History]:
+    config.state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    history = History(
+        config.state_directory / "history.sqlite3",
+        days=config.history.days,
+        records=config.history.records,
+    )
+    try:
+        await history.start()
+        yield history
+    finally:
+        await history.close()
 
 
 @asynccontextmanager

@@ -78,11 +78,13 @@ class Engine:
         *,
         clock: Callable[[], float],
         on_decision: Callable[[Decision], None],
+        on_report: Callable[[ReportedOutcome], None] = lambda _: None,
     ) -> None:
         self._keys = keys
         self._checker = checker
         self._clock = clock
         self._on_decision = on_decision
+        self._on_report = on_report
 
     async def answer(self, job: Job, *, timeout_seconds: float) -> DialbackKey | Verdict | None:
         """Answer one job within `timeout_seconds`.
@@ -121,6 +123,8 @@ class Engine:
                 return await self._checker.check(job, timeout_seconds=timeout_seconds)
 
     async def _report(self, report: Report) -> None:
+        for outcome in report.outcomes:
+            self._on_report(outcome)
         ended = [
             (outcome.pair, outcome.stream)
             for outcome in report.outcomes

@@ -132,6 +132,23 @@ async def test_report_ends_the_ledger_entry_of_a_key_nobody_will_ask_about(
     assert parts.ended == ([(PAIR, STREAM)] if ends else [])
 
 
+async def test_report_is_passed_on_as_it_came() -> None:
+    heard: list[ReportedOutcome] = []
+    parts = ScriptedParts(KEY)
+    engine = Engine(
+        parts,  # type: ignore[arg-type]
+        parts,  # type: ignore[arg-type]
+        clock=lambda: 0.0,
+        on_decision=lambda _: None,
+        on_report=heard.append,
+    )
+    outcome = ReportedOutcome(
+        role=Role.RECEIVING, mechanism="external", pair=PAIR, stream=STREAM, type="valid"
+    )
+    await engine.answer(Report((outcome,)), timeout_seconds=3)
+    assert heard == [outcome]
+
+
 async def test_report_survives_an_outage() -> None:
     engine, _ = _engine(ScriptedParts(KeyServiceUnavailable("gone")))
     outcome = ReportedOutcome(

@@ -100,6 +100,18 @@ class CertificateConfig(Struct, frozen=True, kw_only=True):
     key: Annotated[Path, Meta(description="PEM file with its private key, not open to every user")]
 
 
+class HistoryConfig(Struct, frozen=True, kw_only=True):
+    """`[history]`: one record for each handshake, in `state_directory`. 0 keeps none."""
+
+    days: Annotated[
+        int, Meta(ge=0, le=3650, description="days after which a handshake is forgotten; 0: none")
+    ] = 30
+    records: Annotated[
+        int,
+        Meta(ge=0, le=10_000_000, description="handshakes kept at most; 0: none"),
+    ] = 200_000
+
+
 class LogConfig(Struct, frozen=True, kw_only=True):
     """`[log]`: written to standard error."""
 
@@ -116,11 +128,12 @@ class Config(Struct, frozen=True, kw_only=True):
 
     link: Annotated[tuple[LinkConfig, ...], Meta(description="one table for each server")]
     state_directory: Annotated[
-        Path, Meta(description="where the database of the key service lives")
+        Path, Meta(description="where the databases of the key service and of the history live")
     ] = Path("/var/lib/dialback-sidecar")
     keyd: KeydConfig = field(default_factory=KeydConfig)
     check: CheckConfig = field(default_factory=CheckConfig)
     certificate: Annotated[
         tuple[CertificateConfig, ...], Meta(description="one table for each client certificate")
     ] = ()
+    history: HistoryConfig = field(default_factory=HistoryConfig)
     log: LogConfig = field(default_factory=LogConfig)

@@ -1,0 +1,164 @@
+"""What is remembered of a handshake: one record, put together from all that was told about it.
+
+Our server's two roles in an outgoing handshake, Initiating and Authoritative (XEP-0220 §1.2),
+are one record: issue, verify and reports of one domain pair and stream ID belong together.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+from msgspec import Struct
+
+from sidecar.engine import Decision
+from sidecar.jobs import Outcome, ReportedOutcome, Role
+
+RoleName = Literal["initiating", "authoritative", "receiving"]
+OutcomeName = Literal["issued", "valid", "invalid", "error", "closed"]
+"""`issued`: a key was made and nothing was heard since. `closed`: the stream ended undecided."""
+
+_DECIDED = ("valid", "invalid", "error")
+
+HandshakeKey = tuple[bool, str, str, str]
+"""Whether it is incoming, sender domain, target domain, stream ID."""
+
+
+class HandshakeRecord(Struct):
+    """What is known of one handshake. Times are milliseconds since 1970, durations microseconds.
+
+    `reported` is what our server said became of it.
+    """
+
+    role: RoleName
+    sender: str
+    target: str
+    stream: str
+    started_ms: int
+    updated_ms: int
+    mechanism: str
+    outcome: OutcomeName | None = None
+    condition: str | None = None
+    evidence: str | None = None
+    reason: str | None = None
+    issue_us: int | None = None
+    verify_us: int | None = None
+    check_us: int | None = None
+    reported: OutcomeName | None = None
+
+    @property
+    def incoming(self) -> bool:
+        return self.role == "receiving"
+
+    @property
+    def local(self) -> str:
+        """Our own domain of the pair."""
+        return self.target if self.incoming else self.sender
+
+    @property
+    def peer(self) -> str:
+        """The other server's domain of the pair."""
+        return self.sender if self.incoming else self.target
+
+    @property
+    def key(self) -> HandshakeKey:
+        return (self.incoming, self.sender, self.target, self.stream)
+
+    def add(self, later: HandshakeRecord) -> None:
+        """Take in what was learnt later about the same handshake."""
+        self.updated_ms = later.updated_ms
+        if later.role == "initiating":
+            self.role = "initiating"
+        if later.mechanism != "dialback":
+            self.mechanism = later.mechanism
+        for name in ("issue_us", "verify_us", "check_us", "reported"):
+            value = getattr(later, name)
+            if value is not None:
+                setattr(self, name, value)
+        if later.outcome == "issued" and self.outcome in _DECIDED:
+            return
+        if later.outcome == "closed" and self.outcome is not None:
+            return
+        if later.outcome is not None:
+            if later.reported is None or later.outcome != self.outcome:
+                self.condition, self.reason = later.condition, later.reason
+                self.evidence = later.evidence
+            self.outcome = later.outcome
+
+
+def of_decision(decision: Decision, now_ms: int) -> HandshakeRecord:
+    """Return what one answered job tells."""
+    said = decision.verdict
+    duration_us = round(decision.seconds * 1_000_000)
+    job = decision.job
+    issued = job == "issue" and said.outcome is Outcome.VALID
+    return HandshakeRecord(
+        role=_ROLES[job],
+        sender=str(decision.pair.sender),
+        target=str(decision.pair.target),
+        stream=str(decision.stream),
+        started_ms=now_ms - duration_us // 1000,
+        updated_ms=now_ms,
+        mechanism="dialback",
+        outcome="issued" if issued else said.outcome.value,
+        condition=said.condition.value if said.condition else None,
+        evidence=said.evidence.value if said.evidence else None,
+        reason=said.reason,
+        issue_us=duration_us if job == "issue" else None,
+        verify_us=duration_us if job == "verify" else None,
+        check_us=duration_us if job == "check" else None,
+    )
+
+
+def of_report(reported: ReportedOutcome, now_ms: int) -> HandshakeRecord:
+    """Return what our server learnt."""
+    outcome = cast(OutcomeName, reported.type)
+    return HandshakeRecord(
+        role=_REPORTED_ROLES[reported.role],
+        sender=str(reported.pair.sender),
+        target=str(reported.pair.target),
+        stream=str(reported.stream),
+        started_ms=now_ms,
+        updated_ms=now_ms,
+        mechanism=reported.mechanism,
+        outcome=outcome,
+        reported=outcome,
+    )
+
+
+_ROLES: dict[str, RoleName] = {
+    "issue": "initiating",
+    "verify": "authoritative",
+    "check": "receiving",
+}
+_REPORTED_ROLES: dict[Role, RoleName] = {
+    Role.INITIATING: "initiating",
+    Role.AUTHORITATIVE: "authoritative",
+    Role.RECEIVING: "receiving",
+}
+
+
+class HandshakeFilter(Struct, frozen=True, kw_only=True):
+    """Which handshakes to return. `locals` restricts to these domains of ours, None to all.
+
+    `from_ms` and `until_ms` bound the start; `before` is a record's number: only older ones.
+    """
+
+    peer: str | None = None
+    local: str | None = None
+    locals: tuple[str, ...] | None = None
+    role: RoleName | None = None
+    outcome: OutcomeName | None = None
+    from_ms: int | None = None
+    until_ms: int | None = None
+    before: int | None = None
+
+
+class PeerSummary(Struct, frozen=True):
+    """What the history says of one peer; counts are handshakes by outcome."""
+
+    peer: str
+    handshakes: int
+    valid: int
+    invalid: int
+    error: int
+    last_ms: int

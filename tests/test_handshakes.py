@@ -1,0 +1,92 @@
+"""One record for each handshake, put together from decisions and reports."""
+
+from __future__ import annotations
+
+import pytest
+
+from sidecar.engine import Decision
+from sidecar.handshakes import HandshakeRecord, of_decision, of_report
+from sidecar.jobs import Condition, Evidence, Outcome, ReportedOutcome, Role, Verdict
+from sidecar.names import Domain, DomainPair, StreamId
+
+PAIR = DomainPair(sender=Domain("capulet.example"), target=Domain("montague.example"))
+STREAM = StreamId("D60000229F")
+REMOTE = Verdict.error(Condition.REMOTE_CONNECTION_FAILED, "connection-refused")
+
+
+def decided(job: str, verdict: Verdict | None = None) -> HandshakeRecord:
+    decision = Decision(job, PAIR, STREAM, verdict or Verdict.valid(), 0.25)
+    return of_decision(decision, 10_000)
+
+
+def reported(role: Role, type: str, mechanism: str = "dialback") -> HandshakeRecord:
+    outcome = ReportedOutcome(role=role, mechanism=mechanism, pair=PAIR, stream=STREAM, type=type)
+    return of_report(outcome, 11_000)
+
+
+def together(*told: HandshakeRecord) -> HandshakeRecord:
+    record = told[0]
+    for later in told[1:]:
+        assert later.key == record.key
+        record.add(later)
+    return record
+
+
+def test_issue_verify_and_report_are_one_outgoing_handshake() -> None:
+    record = together(
+        decided("issue"), decided("verify"), reported(Role.INITIATING, Outcome.VALID.value)
+    )
+    assert record.role == "initiating"
+    assert (record.local, record.peer) == ("capulet.example", "montague.example")
+    assert (record.outcome, record.reported) == ("valid", "valid")
+    assert (record.started_ms, record.updated_ms) == (9_750, 11_000)
+    assert (record.issue_us, record.verify_us, record.check_us) == (250_000, 250_000, None)
+
+
+def test_key_that_nobody_asked_about_stays_issued() -> None:
+    assert together(decided("issue")).outcome == "issued"
+    assert together(decided("issue"), reported(Role.INITIATING, "closed")).outcome == "issued"
+
+
+def test_verify_without_issue_is_the_authoritative_role() -> None:
+    record = decided("verify", Verdict.invalid("key-never-issued"))
+    assert (record.role, record.outcome, record.reason) == (
+        "authoritative",
+        "invalid",
+        "key-never-issued",
+    )
+    assert not record.incoming
+
+
+def test_check_and_report_are_one_incoming_handshake() -> None:
+    record = together(
+        decided("check", Verdict.valid(Evidence.KEY)), reported(Role.RECEIVING, "valid")
+    )
+    assert (record.local, record.peer) == ("montague.example", "capulet.example")
+    assert (record.outcome, record.evidence) == ("valid", "key")
+
+
+def test_check_that_failed_keeps_its_reason_when_the_server_reports_the_same() -> None:
+    record = together(decided("check", REMOTE), reported(Role.RECEIVING, "error"))
+    assert (record.condition, record.reason) == ("remote-connection-failed", "connection-refused")
+
+
+def test_retry_that_succeeds_leaves_nothing_of_the_error() -> None:
+    record = together(decided("check", REMOTE), decided("check", Verdict.valid(Evidence.KEY)))
+    assert (record.outcome, record.condition, record.reason) == ("valid", None, None)
+
+
+def test_report_overrules_what_we_said_of_the_key() -> None:
+    record = together(decided("verify"), reported(Role.INITIATING, "error"))
+    assert (record.outcome, record.reported, record.role) == ("error", "error", "initiating")
+
+
+@pytest.mark.parametrize("first", ["valid", "invalid", "error"])
+def test_key_issued_again_does_not_take_back_a_decision(first: str) -> None:
+    record = together(reported(Role.INITIATING, first), decided("issue"))
+    assert record.outcome == first
+
+
+def test_handshake_by_certificate_keeps_its_mechanism() -> None:
+    record = reported(Role.RECEIVING, "valid", "external")
+    assert (record.mechanism, record.outcome) == ("external", "valid")
