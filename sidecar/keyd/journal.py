@@ -94,8 +94,14 @@ def _open(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(path, isolation_level=None)
     try:
         # Exclusive: no shared-memory file, no lock calls. NORMAL: the file stays sound when
-        # power fails, only its tail is lost.
-        for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = NORMAL"):
+        # power fails, only its tail is lost. Small pages: a commit of one record writes one.
+        for pragma in (
+            "page_size = 1024",
+            "locking_mode = EXCLUSIVE",
+            "journal_mode = WAL",
+            "synchronous = NORMAL",
+            "wal_autocheckpoint = 4000",
+        ):
             database.execute(f"PRAGMA {pragma}")
     except sqlite3.Error:
         database.close()

@@ -11,6 +11,7 @@ import selectors
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
 from sidecar.errors import InvalidValue
 from sidecar.keyd.connection import Connection
@@ -18,7 +19,7 @@ from sidecar.keyd.key_service import KeyService
 from sidecar.keyd.listener import peer_uid
 from sidecar.keyd.request_table import Capability, NotPermitted
 from sidecar.keys.framing import BadFrame
-from sidecar.keys.messages import LedgerRequest, Request
+from sidecar.keys.messages import LEDGER_REQUESTS, AdminRequest, LedgerRequest, Request
 
 log = logging.getLogger(__name__)
 
@@ -93,18 +94,17 @@ class Server:
                 batch += [(connection, message_id, request) for message_id, request in requests]
 
     def _answer(self, batch: list[_Asked]) -> None:
-        about_keys: list[LedgerRequest] = []
-        askers: list[tuple[Connection, int]] = []
-        for connection, message_id, request in batch:
-            if isinstance(request, LedgerRequest):
-                about_keys.append(request)
-                askers.append((connection, message_id))
-            else:
-                connection.reply(message_id, self._service.administer(request))
-        replies = self._service.apply(about_keys)
-        for (connection, message_id), reply in zip(askers, replies, strict=True):
+        """Decide the whole batch, then reply. Requests of operators come after those for keys."""
+        for_keys = [asked for asked in batch if type(asked[2]) in LEDGER_REQUESTS]
+        replies = self._service.apply([cast(LedgerRequest, asked[2]) for asked in for_keys])
+        for (connection, message_id, _), reply in zip(for_keys, replies, strict=True):
             connection.reply(message_id, reply)
-        for connection in {connection for connection, _, _ in batch} & self._connections:
+        if len(for_keys) < len(batch):
+            for connection, message_id, request in batch:
+                if type(request) not in LEDGER_REQUESTS:
+                    reply = self._service.administer(cast(AdminRequest, request))
+                    connection.reply(message_id, reply)
+        for connection in {asked[0] for asked in batch} & self._connections:
             self._flush(connection)
 
     def _flush(self, connection: Connection) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import struct
 from functools import lru_cache
 from hashlib import blake2b
-from typing import NamedTuple
 
 DIGEST_BYTES = 15
 """With 15 bytes and the header a digest is 48 bytes of memory; 120 bits meet no collision."""
@@ -27,38 +26,46 @@ def zone_tag(target: str) -> int:
     return int.from_bytes(blake2b(zone.encode(), digest_size=8).digest(), "little")
 
 
-class Entry(NamedTuple):
-    """Times are milliseconds since the start of the entry's segment.
-
-    `used_ms` is the first right verify plus one, 0 before that.
-    """
-
-    version_id: int
-    issued_ms: int
-    used_ms: int = 0
-    ended: bool = False
-
-
+# An entry, from the low bits up: when it was issued, when it was first used plus one (0: never),
+# whether its stream was decided, the id of its version. Times are milliseconds since the start
+# of its segment.
 _ISSUED_BITS, _USED_BITS = 20, 24
 _ISSUED_MASK, _USED_MASK = (1 << _ISSUED_BITS) - 1, (1 << _USED_BITS) - 1
-_ENDED_SHIFT = _ISSUED_BITS + _USED_BITS
-_VERSION_SHIFT = _ENDED_SHIFT + 1
+_ENDED = 1 << (_ISSUED_BITS + _USED_BITS)
+_VERSION_SHIFT = _ISSUED_BITS + _USED_BITS + 1
 
 
-def pack(entry: Entry) -> int:
-    version_id, issued_ms, used_ms, ended = entry
-    return (
-        version_id << _VERSION_SHIFT | ended << _ENDED_SHIFT | used_ms << _ISSUED_BITS | issued_ms
-    )
+def fresh(version_id: int, issued_ms: int) -> int:
+    """Return the entry of a key that was issued just now."""
+    return version_id << _VERSION_SHIFT | issued_ms
 
 
-def unpack(number: int) -> Entry:
-    return Entry(
-        number >> _VERSION_SHIFT,
-        number & _ISSUED_MASK,
-        number >> _ISSUED_BITS & _USED_MASK,
-        bool(number >> _ENDED_SHIFT & 1),
-    )
+def used(entry: int, at_ms: int) -> int:
+    """Return the entry after the first right verify of its key."""
+    return entry | (at_ms + 1) << _ISSUED_BITS
+
+
+def ended(entry: int) -> int:
+    """Return the entry after its stream was decided."""
+    return entry | _ENDED
+
+
+def version_of(entry: int) -> int:
+    return entry >> _VERSION_SHIFT
+
+
+def issued_of(entry: int) -> int:
+    return entry & _ISSUED_MASK
+
+
+def used_of(entry: int) -> int | None:
+    """When the key was first used; None before that."""
+    at_ms = entry >> _ISSUED_BITS & _USED_MASK
+    return at_ms - 1 if at_ms else None
+
+
+def is_ended(entry: int) -> bool:
+    return bool(entry & _ENDED)
 
 
 ISSUED, USED, ENDED = 1, 2, 3

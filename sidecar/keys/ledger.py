@@ -23,11 +23,15 @@ from sidecar.keys.entry import (
     ENDED,
     ISSUED,
     USED,
-    Entry,
+    ended,
     entry_digest,
-    pack,
+    fresh,
+    is_ended,
+    issued_of,
     record,
-    unpack,
+    used,
+    used_of,
+    version_of,
     zone_tag,
 )
 from sidecar.keys.keyring import Keyring
@@ -120,9 +124,9 @@ class Ledger:
         segment = self._segments.find(digest)
         version = None
         if segment is not None:
-            entry = unpack(segment.entries[digest])
-            if now_ms < segment.start_ms + entry.issued_ms + self._limits.lifetime_ms:
-                version = self._keyring.get(entry.version_id)
+            entry = segment.entries[digest]
+            if now_ms < segment.start_ms + issued_of(entry) + self._limits.lifetime_ms:
+                version = self._keyring.get(version_of(entry))
         if version is None:
             version = self._keyring.active(request.sender)
             if version is None:
@@ -143,21 +147,22 @@ class Ledger:
         segment = self._segments.find(digest)
         if segment is None:
             return self._judge_unknown(request, message, digest, now_ms)
-        entry = unpack(segment.entries[digest])
-        version = self._keyring.get(entry.version_id)
+        entry = segment.entries[digest]
+        version = self._keyring.get(version_of(entry))
         if version is None or not compare_digest(version.maker.key(message).encode(), key):
             other = self._judge_stateless(request, now_ms)
             return other or (WRONG if version is not None else REVOKED)
         age_ms = now_ms - segment.start_ms
-        if age_ms >= entry.issued_ms + self._limits.lifetime_ms:
+        if age_ms >= issued_of(entry) + self._limits.lifetime_ms:
             return EXPIRED
-        if entry.ended:
+        if is_ended(entry):
             return ALREADY_ENDED
-        if not entry.used_ms:
-            self._segments.replace(segment, digest, pack(entry._replace(used_ms=age_ms + 1)))
+        first_ms = used_of(entry)
+        if first_ms is None:
+            self._segments.replace(segment, digest, used(entry, age_ms))
             records.append(record.pack(digest, USED, 0, 0, now_ms))
             return VALID
-        return VALID if age_ms + 1 - entry.used_ms <= self._limits.repeat_ms else REPLAYED
+        return VALID if age_ms - first_ms <= self._limits.repeat_ms else REPLAYED
 
     def _judge_unknown(
         self, request: VerifyKey, message: bytes, digest: bytes, now_ms: int
@@ -197,23 +202,24 @@ class Ledger:
         """Write a fresh entry into the segment of `now_ms`, out of any older one."""
         self._needed_until_ms[version_id] = now_ms + self._limits.lifetime_ms
         current = self._segments.live[0]
-        number = pack(Entry(version_id, now_ms - current.start_ms))
+        entry = fresh(version_id, now_ms - current.start_ms)
         segment = self._segments.find(digest)
         if segment is current:
-            self._segments.replace(current, digest, number)
+            self._segments.replace(current, digest, entry)
             return
         if segment is not None:
             self._segments.remove(segment, digest, sender, zone)
-        self._segments.add(current, digest, number, sender, zone)
+        self._segments.add(current, digest, entry, sender, zone)
 
     def _mark_ended(self, digest: bytes) -> bool:
         segment = self._segments.find(digest)
         if segment is None:
             return False
-        entry = unpack(segment.entries[digest])
-        if not entry.ended:
-            self._segments.replace(segment, digest, pack(entry._replace(ended=True)))
-        return not entry.ended
+        entry = segment.entries[digest]
+        if is_ended(entry):
+            return False
+        self._segments.replace(segment, digest, ended(entry))
+        return True
 
     def replay(self, records: bytes) -> None:
         """Take in what a journal holds, oldest first. Secrets that are gone take their keys along.
@@ -229,9 +235,8 @@ class Ledger:
             elif kind == USED:
                 segment = self._segments.find(digest)
                 if segment is not None:
-                    entry = unpack(segment.entries[digest])
-                    used_ms = at_ms - segment.start_ms + 1
-                    self._segments.replace(segment, digest, pack(entry._replace(used_ms=used_ms)))
+                    entry = used(segment.entries[digest], at_ms - segment.start_ms)
+                    self._segments.replace(segment, digest, entry)
             elif kind == ENDED:
                 self._mark_ended(digest)
         self._segments.keep()

@@ -49,6 +49,7 @@ class EndKey(_Message, frozen=True, tag="end"):
 
 
 LedgerRequest = IssueKey | VerifyKey | EndKey
+LEDGER_REQUESTS = frozenset({IssueKey, VerifyKey, EndKey})
 
 
 class ListVersions(_Message, frozen=True, tag="list-versions"):

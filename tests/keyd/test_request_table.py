@@ -5,7 +5,7 @@ import typing
 import pytest
 
 from sidecar.errors import InvalidValue
-from sidecar.keyd.request_table import NEEDED, Capability, NotPermitted, admit
+from sidecar.keyd.request_table import TABLE, Capability, NotPermitted, admit
 from sidecar.keys.messages import (
     Backup,
     EndKey,
@@ -36,13 +36,13 @@ SAMPLES = {
 
 
 def test_every_request_there_is_has_its_entry_and_its_sample():
-    assert set(NEEDED) == set(typing.get_args(Request)) == set(SAMPLES)
+    assert set(TABLE) == set(typing.get_args(Request)) == set(SAMPLES)
 
 
 @pytest.mark.parametrize("kind", SAMPLES, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("capability", Capability)
 def test_request_needs_exactly_its_capability(kind, capability):
-    if NEEDED[kind] is capability:
+    if TABLE[kind][0] is capability:
         admit(SAMPLES[kind], frozenset({capability}))
     else:
         with pytest.raises(NotPermitted):
