@@ -17,11 +17,13 @@ from sidecar.component import Limits, Link
 from sidecar.config import Config
 from sidecar.engine import Engine
 from sidecar.errors import KeyServiceUnavailable
+from sidecar.jobs import Evidence
 from sidecar.key_client import KeyClient
 from sidecar.keyd_child import KeydChild
 from sidecar.observers import Observers
 from sidecar.s2s.checker import Checker
 from sidecar.s2s.credentials import Credentials
+from sidecar.s2s.evidence import Certificates
 from sidecar.s2s.resolver import Resolver
 from sidecar.store import History
 
@@ -98,6 +100,8 @@ async def _checker(config: Config) -> AsyncIterator[Checker]:
     checker = Checker(
         Resolver(config.check.nameservers),
         credentials=Credentials(config.certificate),
+        certificates=Certificates(config.check.trusted_certificates),
+        accepted=[Evidence(evidence) for evidence in config.check.evidence],
         allow_private_addresses=config.check.allow_private_addresses,
     )
     try:

@@ -39,6 +39,8 @@ class Condition(enum.Enum):
 class Evidence(enum.Enum):
     """What convinced us that a peer speaks for its sender domain."""
 
+    CERTIFICATE = "certificate"  # an authority says so (XEP-0344 §2.5)
+    SAME_CERTIFICATE = "same-certificate"  # in both directions (XEP-0344 §2.6)
     KEY = "key"
 
 
@@ -61,8 +63,8 @@ class Verdict:
             raise ValueError("an error verdict, and no other, carries a condition")
 
     @classmethod
-    def valid(cls, evidence: Evidence | None = None) -> Verdict:
-        return cls(Outcome.VALID, evidence=evidence)
+    def valid(cls, evidence: Evidence | None = None, detail: str = "") -> Verdict:
+        return cls(Outcome.VALID, evidence=evidence, detail=detail)
 
     @classmethod
     def invalid(cls, reason: str) -> Verdict:

@@ -184,6 +184,8 @@ def _join(place: str, name: str) -> str:
 def _plain(text: str, hint: Any) -> str:
     """A validation message in the words of TOML."""
     choices = get_args(get_args(hint)[0])
+    if Ellipsis in choices:
+        choices = get_args(choices[0])
     if text.startswith("Invalid enum value"):
         return f"expected one of {', '.join(choices)}, got{text.removeprefix('Invalid enum value')}"
     text = text.replace("`", "").replace(" - at $", " at place ")

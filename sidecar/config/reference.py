@@ -62,7 +62,15 @@ def _type_name(hint: Any) -> str:
         Path | None: "path",
         tuple[str, ...]: "list of texts",
     }
-    return names[plain] if plain in names else " ".join(f"`{choice}`" for choice in get_args(plain))
+    if plain in names:
+        return names[plain]
+    if get_origin(plain) is tuple:
+        return f"list of {_choices(get_args(plain)[0])}"
+    return _choices(plain)
+
+
+def _choices(literal: Any) -> str:
+    return " ".join(f"`{choice}`" for choice in get_args(literal))
 
 
 def _toml(value: object) -> str:
@@ -73,7 +81,7 @@ def _toml(value: object) -> str:
             return f"`{str(value).lower()}`"
         case int() | float():
             return f"`{value}`"
-        case ():
-            return "`[]`"
+        case tuple():
+            return "`[" + ", ".join(f'"{item}"' for item in value) + "]`"
         case _:
             return f'`"{value}"`'

@@ -84,6 +84,14 @@ class CheckConfig(Struct, frozen=True, kw_only=True):
         bool,
         Meta(description="connect to addresses that are not public, loopback included"),
     ] = False
+    evidence: Annotated[
+        tuple[Literal["certificate", "same-certificate", "key"], ...],
+        Meta(min_length=1, description="what may prove a sender domain, the best there is first"),
+    ] = ("certificate", "same-certificate", "key")
+    trusted_certificates: Annotated[
+        Path | None,
+        Meta(description="PEM file of certificate authorities; without it those of the system"),
+    ] = None
 
 
 class CertificateConfig(Struct, frozen=True, kw_only=True):

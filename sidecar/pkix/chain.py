@@ -6,11 +6,13 @@ since 2026, and the purpose says nothing about who holds the key.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from datetime import datetime
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -53,7 +55,9 @@ class TrustStore:
         roots = []
         for block in pem.split(marker)[:-1]:
             try:
-                roots.append(x509.load_pem_x509_certificate(block + marker))
+                with warnings.catch_warnings():  # of what a later version will refuse
+                    warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+                    roots.append(x509.load_pem_x509_certificate(block + marker))
             except ValueError:
                 continue
         return cls(roots)

@@ -21,7 +21,15 @@ class TlsFailed:
     detail: str
 
 
-ConnectionEvent = Event | TlsFailed
+@dataclass(frozen=True, slots=True)
+class TlsEstablished:
+    """The TLS handshake is done; `certificate` (DER) is what the peer has shown, unjudged."""
+
+    certificate: bytes
+    version: str
+
+
+ConnectionEvent = Event | TlsEstablished | TlsFailed
 
 
 class VerifyConnection(asyncio.Protocol):
@@ -66,8 +74,10 @@ class VerifyConnection(asyncio.Protocol):
             except ssl.SSLError as error:
                 self._tls_failed(error)
                 return
-            if self._tls.established and not established and not self._direct_tls:
-                self._stream.tls_established()
+            if self._tls.established and not established:
+                self._on_event(TlsEstablished(self._tls.certificate, self._tls.version))
+                if not self._direct_tls:
+                    self._stream.tls_established()
         if data:
             self._stream.receive_data(data)
         if self._tls is not None and self._tls.ended:

@@ -8,16 +8,13 @@ from __future__ import annotations
 import logging
 import ssl
 from collections.abc import Sequence
-from pathlib import Path
 
 from sidecar.config.types import CertificateConfig
 from sidecar.names import Domain
 from sidecar.s2s.tls import client_context
+from sidecar.s2s.watched_files import WatchedFiles
 
 log = logging.getLogger(__name__)
-
-_State = tuple[tuple[int, int, int], ...]
-"""Of each file: when it was changed, its size, its number. Renewing changes at least one."""
 
 _Contexts = tuple[ssl.SSLContext, ssl.SSLContext]
 """For STARTTLS, and for TLS before the stream."""
@@ -47,8 +44,7 @@ class _Shown:
 
     def __init__(self, config: CertificateConfig) -> None:
         self.config = config
-        self._files = (config.certificate, config.key)
-        self._state = _state(self._files)
+        self._files = WatchedFiles(config.certificate, config.key)
         try:
             self._contexts = _load(config)
         except (OSError, ssl.SSLError) as error:
@@ -56,16 +52,15 @@ class _Shown:
 
     def contexts(self) -> _Contexts:
         """The contexts for STARTTLS and for direct TLS, of the files as they are now."""
-        state = _state(self._files)
-        if state == self._state:
+        if not self._files.changed():  # what cannot be used is tried once for each change
             return self._contexts
-        self._state = state  # what cannot be used is tried once, and again when it changes
+        path = self.config.certificate
         try:
             self._contexts = _load(self.config)
         except (OSError, ssl.SSLError) as error:  # or half of a renewal: the other half follows
-            log.warning("%s cannot be used, the one before stays: %s", self._files[0], error)
+            log.warning("%s is of no use, the one before stays: %s", path, error)
         else:
-            log.info("client certificate %s was renewed", self._files[0])
+            log.info("client certificate %s was renewed", path)
         return self._contexts
 
 
@@ -74,11 +69,3 @@ def _load(config: CertificateConfig) -> _Contexts:
     for context in contexts:
         context.load_cert_chain(config.certificate, config.key, password="")
     return contexts
-
-
-def _state(files: Sequence[Path]) -> _State | None:
-    try:
-        found = [path.stat() for path in files]
-    except OSError:
-        return None
-    return tuple((each.st_mtime_ns, each.st_size, each.st_ino) for each in found)

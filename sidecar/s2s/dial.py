@@ -6,6 +6,7 @@ import asyncio
 import errno
 import socket
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from sidecar.s2s.failures import Failure, Reason, furthest
 
@@ -66,6 +67,12 @@ async def _race(
     return failure
 
 
+def place_of(address: Sequence[Any]) -> str:
+    """A socket's address as text: `192.0.2.1:5269`, `[2001:db8::1]:5269`."""
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def _discard(task: asyncio.Task[socket.socket | Failure]) -> None:
     """Close what a loser of the race may still have connected."""
     if not task.cancelled() and task.exception() is None:
@@ -78,7 +85,7 @@ async def _connect(
     address: str, port: int, allowed: Callable[[str], bool]
 ) -> socket.socket | Failure:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    place = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    place = place_of((address, port))
     try:
         connection = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     except OSError as error:

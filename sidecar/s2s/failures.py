@@ -13,7 +13,6 @@ class Reason(enum.Enum):
 
     # the request itself
     SENDER_REFUSED = "sender-refused", Condition.NOT_ACCEPTABLE
-    CERTIFICATE_REQUIRED = "certificate-required", Condition.NOT_AUTHORIZED
     TOO_MANY_CHECKS = "too-many-checks", Condition.RESOURCE_CONSTRAINT
     CHECK_FAILED = "check-failed", Condition.INTERNAL_SERVER_ERROR
     # DNS: only a definite "there is none" means not found
@@ -36,6 +35,7 @@ class Reason(enum.Enum):
     STREAM_ERROR = "stream-error", Condition.REMOTE_SERVER_TIMEOUT
     DIALBACK_NOT_OFFERED = "dialback-not-offered", Condition.NOT_ACCEPTABLE
     HOST_UNKNOWN = "host-unknown", Condition.REMOTE_SERVER_NOT_FOUND
+    EVIDENCE_MISSING = "evidence-missing", Condition.NOT_AUTHORIZED
     # after the question: "an error in step 3" (XEP-0220 §2.5)
     ANSWER_TIMEOUT = "answer-timeout", Condition.REMOTE_SERVER_TIMEOUT
     ANSWER_MISSING = "answer-missing", Condition.REMOTE_SERVER_TIMEOUT

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from sidecar.jobs import Check, Outcome
+from sidecar.jobs import Check, Evidence, Verdict
+from sidecar.pkix.peer import Proven
 from sidecar.protocol.verify_stream import VerifyStream
 from sidecar.s2s.attempt import Attempt
 from sidecar.s2s.connection import VerifyConnection
 from sidecar.s2s.credentials import Credentials
-from sidecar.s2s.dial import dial
+from sidecar.s2s.dial import dial, place_of
+from sidecar.s2s.evidence import Certificates
 from sidecar.s2s.failures import Failure, Reason, furthest
 from sidecar.s2s.resolver import Resolver
 from sidecar.s2s.srv import Target
@@ -33,6 +35,7 @@ class Dialling:
     resolver: Resolver
     allowed: Callable[[str], bool]
     credentials: Credentials
+    certificates: Certificates
     connect_seconds: float = 3.0
     negotiation_seconds: float = 5.0
 
@@ -40,8 +43,11 @@ class Dialling:
 class Search:
     """Asks one server after another. Once the question is sent, its fate is the result."""
 
-    def __init__(self, check: Check, dialling: Dialling, deadline: float) -> None:
+    def __init__(
+        self, check: Check, dialling: Dialling, deadline: float, accepted: Collection[Evidence]
+    ) -> None:
         self._check = check
+        self._accepted = accepted
         self._dialling = dialling
         self._deadline = deadline
         self._failure: Failure | None = None
@@ -50,8 +56,8 @@ class Search:
         self._addresses = 0
         self._tls_required = False  # once TLS was offered there is no way back to cleartext
 
-    async def run(self) -> Outcome | Failure:
-        """Return the answer (valid or invalid) or the failure that came furthest."""
+    async def run(self) -> Verdict | Failure:
+        """Return the verdict (valid or invalid) or the failure that came furthest."""
         targets = await self._dialling.resolver.targets(self._check.pair.sender)
         if isinstance(targets, Failure):
             return targets
@@ -70,7 +76,7 @@ class Search:
         """What to report when the deadline came first."""
         return furthest(self._failure, Failure(self._late))
 
-    async def _try(self, target: Target, *, targets_left: int) -> Outcome | Failure:
+    async def _try(self, target: Target, *, targets_left: int) -> Verdict | Failure:
         self._late = Reason.DNS_TIMEOUT
         addresses = await self._dialling.resolver.addresses(target.name)
         if isinstance(addresses, Failure):
@@ -90,7 +96,11 @@ class Search:
             return connected
 
         self._late = Reason.STREAM_TIMEOUT
-        attempt = Attempt()
+        attempt = Attempt(
+            place_of(connected.getpeername()),
+            self._prove,
+            asks=Evidence.KEY in self._accepted,
+        )
         connection = self._connection(target, attempt)
         try:
             await loop.create_connection(lambda: connection, sock=connected)
@@ -103,6 +113,12 @@ class Search:
                 )
             self._tls_required |= attempt.tls_offered
 
+    def _prove(self, theirs: bytes) -> Proven | None:
+        """Whether the certificate of the server is the one the peer has shown (XEP-0344 §2.6)."""
+        if Evidence.SAME_CERTIFICATE not in self._accepted:
+            return None
+        return self._dialling.certificates.same(self._check, theirs)
+
     def _connection(self, target: Target, attempt: Attempt) -> VerifyConnection:
         pair = self._check.pair
         self._tls_required |= target.direct_tls
@@ -112,7 +128,8 @@ class Search:
             encrypted=target.direct_tls,
             tls_required=self._tls_required,
         )
-        stream.verify(pair, self._check.stream, self._check.key)
+        if Evidence.KEY in self._accepted:
+            stream.verify(pair, self._check.stream, self._check.key)
         return VerifyConnection(
             stream,
             domain=pair.sender,
@@ -121,7 +138,7 @@ class Search:
             on_event=attempt.on_event,
         )
 
-    async def _answer(self, attempt: Attempt, *, patient: bool) -> Outcome | Failure:
+    async def _answer(self, attempt: Attempt, *, patient: bool) -> Verdict | Failure:
         """Await the answer; unless `patient`, the question has to be out soon."""
         await asyncio.wait(
             (attempt.opened, attempt.answer),

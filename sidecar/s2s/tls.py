@@ -60,6 +60,16 @@ class TlsLayer:
         if plain:
             self._session.write(plain)
 
+    @property
+    def version(self) -> str:
+        """As in `TLSv1.3`; empty before the handshake is done."""
+        return self._session.version() or ""
+
+    @property
+    def certificate(self) -> bytes:
+        """The peer's certificate, DER, unjudged; empty before the handshake is done."""
+        return self._session.getpeercert(binary_form=True) or b""
+
     def close(self) -> None:
         """Tell the peer that nothing follows."""
         if self.established:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from dataclasses import replace
 
 import pytest
 from scripted_authority import (
@@ -504,12 +503,6 @@ async def test_srv_target_that_is_an_address_is_not_taken(checker, dns):
 async def test_sender_that_is_no_public_name_is_refused(sender, checker, dns):
     verdict = await checker.check(check_of(sender), timeout_seconds=10)
     assert verdict == error(Condition.NOT_ACCEPTABLE, "sender-refused")
-    assert dns.queries == []
-
-
-async def test_check_that_requires_a_certificate_is_not_authorized(checker, dns):
-    verdict = await checker.check(replace(CHECK, require="certificate"), timeout_seconds=10)
-    assert verdict == error(Condition.NOT_AUTHORIZED, "certificate-required")
     assert dns.queries == []
 
 

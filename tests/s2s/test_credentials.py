@@ -100,7 +100,7 @@ def test_half_of_a_renewal_leaves_the_certificate_before(tmp_path: Path, caplog)
     config.certificate.write_bytes(renewed.pem)  # the key does not fit yet
     for _ in range(3):
         assert shown_by(credentials.context(domain("montague.example"))) == ["montague.example"]
-    assert caplog.text.count("cannot be used") == 1
+    assert caplog.text.count("is of no use") == 1
     config.key.write_bytes(renewed.key_pem)
     shown = shown_by(credentials.context(domain("montague.example")))
     assert shown == ["montague.example", "new.example"]
@@ -112,7 +112,7 @@ def test_certificate_that_vanishes_leaves_the_one_before(tmp_path: Path, caplog)
     config.key.unlink()
     for _ in range(3):
         assert shown_by(credentials.context(domain("montague.example"))) == ["montague.example"]
-    assert caplog.text.count("cannot be used") == 1
+    assert caplog.text.count("is of no use") == 1
 
 
 def test_certificate_that_cannot_be_used_at_the_start_is_told(tmp_path: Path) -> None:

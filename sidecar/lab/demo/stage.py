@@ -58,7 +58,7 @@ async def set_up(*, ejabberd_too: bool) -> AsyncIterator[Stage]:
         links = [SidecarLink.to(capulet.result(), _CAPULET_LINK)]
         if ejabberd_too:
             links.append(SidecarLink.to(montague.result(), _MONTAGUE_LINK))
-        sidecar = await network.sidecar(SidecarSettings(links))
+        sidecar = await network.sidecar(SidecarSettings(links, check={"evidence": ["key"]}))
         juliet = await network.client(capulet.result(), JULIET)
         romeo = await network.client(montague.result(), ROMEO)
         yield Stage(capulet.result(), montague.result(), sidecar, juliet, romeo, password)

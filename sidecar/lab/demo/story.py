@@ -14,7 +14,7 @@ from sidecar.lab.output import Line
 _DECISION = re.compile(
     r"^(?P<time>\S+) dialback-sidecar \w+\s+(?P<job>issue|verify|check) "
     r"(?P<sender>\S+) -> (?P<target>[^\s:]+) "
-    r"(?P<said>(?:valid|invalid|error)\b.*) (?P<ms>[\d.]+) ms$"
+    r"(?P<said>(?:valid|invalid|error)\b.*?) (?P<ms>[\d.]+) ms(?:: .*)?$"
 )
 
 

@@ -1,0 +1,76 @@
+"""What certificates prove of a check: on the inbound stream, and on both sides."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sidecar.jobs import Check
+from sidecar.pkix.chain import TrustStore
+from sidecar.pkix.flaws import Flaw, Flawed
+from sidecar.pkix.peer import Proven, judge, same
+from sidecar.s2s.watched_files import WatchedFiles
+
+log = logging.getLogger(__name__)
+
+
+def system_authorities() -> Path:
+    """Where this system keeps the certificate authorities it trusts."""
+    paths = ssl.get_default_verify_paths()
+    return Path(paths.cafile or paths.openssl_cafile)
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Certificates:
+    """Judges certificates by the authorities in a PEM bundle, which is read again when renewed.
+
+    Raises OSError when `authorities` is given and cannot be read; of the system's, none is left
+    then, and every certificate is untrusted.
+    """
+
+    def __init__(
+        self, authorities: Path | None = None, *, now: Callable[[], datetime] = utc_now
+    ) -> None:
+        self._path = authorities or system_authorities()
+        self._now = now
+        self._files = WatchedFiles(self._path)
+        try:
+            self._trust = TrustStore.from_pem(self._path.read_bytes())
+        except OSError:
+            if authorities is not None:
+                raise
+            self._trust = TrustStore([])
+        if not len(self._trust):
+            log.warning("no certificate authorities in %s: no certificate is trusted", self._path)
+
+    def inbound(self, check: Check) -> Proven | Flawed:
+        """What the peer has shown to our server, judged for the sender domain (XEP-0344 §2.5)."""
+        if not check.encrypted:
+            return Flawed(Flaw.NOT_ENCRYPTED)
+        self._refresh()
+        return judge(
+            check.certificates, check.pair.sender, self._trust, self._now(), word=check.chain
+        )
+
+    def same(self, check: Check, theirs: bytes) -> Proven | None:
+        """Whether `theirs`, shown to us just now, is also what the peer has shown to our server."""
+        if not check.encrypted or not check.certificates:
+            return None
+        return same(check.certificates[0], theirs, check.pair.sender, self._now())
+
+    def _refresh(self) -> None:
+        if not self._files.changed():
+            return
+        try:
+            trust = TrustStore.from_pem(self._path.read_bytes())
+        except OSError as error:
+            log.warning("%s cannot be read, the authorities before stay: %s", self._path, error)
+            return
+        if len(trust):
+            self._trust = trust
