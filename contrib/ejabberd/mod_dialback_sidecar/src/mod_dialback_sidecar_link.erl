@@ -18,6 +18,7 @@
 -define(OUTAGE_MS, 120000).         % how long we remember whom we answered with an error
 -define(REPORT_MS, 1000).           % reports are collected that long ...
 -define(REPORT_MAX, 64).            % ... or until there are so many (docs/link-protocol.md)
+-define(SUSPECT_MS, 10000).         % how long a sidecar that was silent is asked last
 -define(LEAVE_MS, 3000).
 
 -record(ask, {ref :: reference(),
@@ -26,6 +27,7 @@
               timer :: reference(),
               job :: map(),
               deadline :: integer(),
+              tried = [] :: [binary()],          % components, the last one first
               ids = [] :: [binary()]}).          % of the requests made for it
 
 -record(state, {host :: binary(),
@@ -37,10 +39,15 @@
                 issued = #{} :: #{reference() => {pid(), map()}},  % monitor -> key in a peer's hands
                 outcomes = [] :: [map()],
                 flush :: reference() | undefined,
+                suspects = #{} :: #{binary() => integer()},   % component -> until when
                 native_until :: integer()}).
 
 %% In the table `secrets': {Ref, #ask{}}, {Id, Ref, Component, Mac} for each request that is
 %% out, and {Component, LinkKey}.
+
+%% An ask has one timer, for its end or for asking once more before that: when half the time of
+%% a short job is over, another sidecar may still answer. (A check has been given to the network
+%% by then, and takes its time.)
 
 %%% For the streams
 
@@ -163,8 +170,17 @@ handle_cast(_Msg, State) ->
 
 handle_info({reply, IQ}, State) ->
     {noreply, handle_reply(IQ, State)};
-handle_info({expire, Ref}, State) ->
-    {noreply, outage(Ref, <<"the sidecar did not answer in time">>, State)};
+handle_info({no_answer_yet, Ref, Component}, #state{secrets = Secrets} = State) ->
+    case ets:member(Secrets, Ref) of
+        true -> {noreply, send(Ref, suspect(Component, State))};
+        false -> {noreply, State}
+    end;
+handle_info({expire, Ref}, #state{secrets = Secrets} = State) ->
+    State1 = case ets:lookup(Secrets, Ref) of
+                 [{_, #ask{tried = [Component | _]}}] -> suspect(Component, State);
+                 _ -> State
+             end,
+    {noreply, outage(Ref, <<"the sidecar did not answer in time">>, State1)};
 handle_info({route_lost, Component}, State) ->
     {noreply, ask_again(Component, State)};
 handle_info({remember_outage, Key}, #state{memory = Memory} = State) ->
@@ -199,36 +215,61 @@ new_ask(Stream, Ref, Job, Deadline, #state{secrets = Secrets, asked = Asked} = S
 
 %% Send one more request for this ask, with an id of its own.
 send(Ref, #state{secrets = Secrets} = State) ->
-    [{_, #ask{job = Job, deadline = Deadline, ids = Ids} = Ask}] = ets:lookup(Secrets, Ref),
-    case whom_to_ask(State) of
-        {Component, LinkKey} ->
-            {#iq{id = Id} = IQ, Mac} = sign(Job, Deadline - now_ms(), Component, LinkKey, State),
-            ets:insert(Secrets, [{Ref, Ask#ask{ids = [Id | Ids]}}, {Id, Ref, Component, Mac}]),
-            route(IQ),
-            State;
-        none ->
-            outage(Ref, <<"no sidecar is connected">>, State)
+    [{_, #ask{tried = Tried} = Ask}] = ets:lookup(Secrets, Ref),
+    case whom_to_ask(Tried, State) of
+        [Component | _] -> send(Ask, Component, State);
+        [] -> outage(Ref, <<"no sidecar is connected">>, State)
     end.
 
-%% Never one that is not connected: the router would send the request over s2s.
-whom_to_ask(#state{components = Components, secrets = Secrets}) ->
-    Known = [Known || Component <- Components,
-                      ejabberd_router:is_my_route(Component),
-                      Known <- ets:lookup(Secrets, Component)],
-    case Known of
-        [First | _] -> First;
-        [] -> none
-    end.
+send(#ask{ref = Ref, job = Job, deadline = Deadline, timer = Timer, tried = Tried,
+          ids = Ids} = Ask, Component, #state{secrets = Secrets} = State) ->
+    Left = max(0, Deadline - now_ms()),
+    {#iq{id = Id} = IQ, Mac} = sign(Job, Left, Component, State),
+    erlang:cancel_timer(Timer),
+    Timer1 = case {Tried, Job} of
+                 {[], #{job := Name}} when Name /= check ->
+                     erlang:send_after(Left div 2, self(), {no_answer_yet, Ref, Component});
+                 _ ->
+                     erlang:send_after(Left, self(), {expire, Ref})
+             end,
+    ets:insert(Secrets, [{Ref, Ask#ask{tried = [Component | Tried], ids = [Id | Ids],
+                                       timer = Timer1}},
+                         {Id, Ref, Component, Mac}]),
+    route(IQ),
+    State.
 
-sign(Job, Remaining, Component, LinkKey, #state{host = Host}) ->
+%% Never one that is not connected: the router would send the request over s2s. In the
+%% configured order, but those that were asked already or were silent lately come last.
+whom_to_ask(Tried, #state{components = Components, secrets = Secrets, suspects = Suspects}) ->
+    Ranked = [{{lists:member(Component, Tried), is_suspect(Component, Suspects)}, Component}
+              || Component <- Components,
+                 ejabberd_router:is_my_route(Component), ets:member(Secrets, Component)],
+    [Component || {_, Component} <- lists:keysort(1, Ranked)].
+
+sign(Job, Remaining, Component, #state{host = Host, secrets = Secrets}) ->
+    [{_, LinkKey}] = ets:lookup(Secrets, Component),
     %% Streams of MUC and other subdomains ask in the name of the host that owns them: it is
     %% the only sender that the listener's access rule lets through.
     IQ = #iq{id = ?WIRE:new_id(ejabberd_cluster:node_id()), type = get,
              from = jid:make(Host), to = jid:make(Component)},
-    ?WIRE:request(IQ, Job, max(0, Remaining), LinkKey).
+    ?WIRE:request(IQ, Job, Remaining, LinkKey).
 
 route(IQ) ->
     ejabberd_router:route(xmpp:put_meta(IQ, dialback_sidecar, request)).
+
+is_suspect(Component, Suspects) ->
+    case Suspects of
+        #{Component := Until} -> now_ms() < Until;
+        _ -> false
+    end.
+
+suspect(Component, #state{suspects = Suspects} = State) ->
+    case is_suspect(Component, Suspects) of
+        true -> ok;
+        false -> ?WARNING_MSG("~ts did not answer a request in time: look at the log of "
+                              "dialback-sidecar", [Component])
+    end,
+    State#state{suspects = Suspects#{Component => now_ms() + ?SUSPECT_MS}}.
 
 %% One of several sidecars may be gone, and nobody tells with which requests: ask the others
 %% about all that it may have had. An answer to the first asking is as good.
@@ -257,7 +298,8 @@ read_reply(#iq{type = result, from = From, sub_els = Els}, Ref, Mac, LinkKey,
     [{_, #ask{job = #{job := Job}}}] = ets:lookup(Secrets, Ref),
     case ?WIRE:reply(Job, Els, Mac, LinkKey) of
         {ok, Answer} ->
-            answer(Ref, Answer, State);
+            Suspects = maps:remove(From#jid.lserver, State#state.suspects),
+            answer(Ref, Answer, State#state{suspects = Suspects});
         untrusted ->
             ?ERROR_MSG("a reply of ~ts does not carry the right MAC and is not believed: is something "
                        "else than dialback-sidecar connected there, or was the password changed on "
@@ -372,12 +414,12 @@ flush(#state{flush = Timer} = State) when Timer /= undefined ->
 flush(#state{outcomes = []} = State) ->
     State;
 flush(#state{outcomes = Outcomes} = State) ->
-    case whom_to_ask(State) of
-        {Component, LinkKey} ->
-            Job = #{job => report, outcomes => lists:reverse(Outcomes)},
-            {IQ, _} = sign(Job, 0, Component, LinkKey, State),
+    case whom_to_ask([], State) of
+        [Component | _] ->
+            {IQ, _} = sign(#{job => report, outcomes => lists:reverse(Outcomes)}, 0, Component,
+                           State),
             route(IQ);
-        none ->
+        [] ->
             ok
     end,
     State#state{outcomes = []}.
