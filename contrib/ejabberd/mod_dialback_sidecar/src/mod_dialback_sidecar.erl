@@ -9,7 +9,7 @@
 
 -export([start/2, stop/1, reload/3, depends/2, mod_opt_type/1, mod_options/1, mod_doc/0]).
 %% Hooks
--export([filter_packet/1, allow_host/3, route_unregistered/1, config_reloaded/0]).
+-export([filter_packet/1, allow_host/3, route_registered/1, route_unregistered/1, config_reloaded/0]).
 %% For the other modules
 -export([option/2, components_of/1, is_component/1, is_ours/1, log_handshake/4, warn_once/3, failed/3]).
 
@@ -116,6 +116,7 @@ afterwards(Host) ->
 
 global() ->
     [{filter_packet, global, ?MODULE, filter_packet, 10},
+     {route_registered, global, ?MODULE, route_registered, 50},
      {route_unregistered, global, ?MODULE, route_unregistered, 50},
      {config_reloaded, global, ?MODULE, config_reloaded, 90}].
 
@@ -160,6 +161,13 @@ allow_host(Acc, _Host, Domain) ->
     case is_component(Domain) of
         true -> {stop, deny};
         false -> Acc
+    end.
+
+route_registered(Domain) ->
+    case is_component(Domain) of
+        true -> ?INFO_MSG("dialback-sidecar connected as ~ts and decides every dialback of this "
+                          "server", [Domain]);
+        false -> ok
     end.
 
 route_unregistered(Domain) ->

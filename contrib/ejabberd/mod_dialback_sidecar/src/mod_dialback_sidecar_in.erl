@@ -129,7 +129,10 @@ check(State, Host, #{sender := Sender} = Question, Key) ->
     Pending = [Q || #{job := check} = Q <- maps:values(asked(State))],
     case ejabberd_router:is_my_route(Sender) of
         true ->
-            refuse(<<"not-acceptable">>, "a domain hosted here", Question, State);
+            State1 = mod_dialback_sidecar:warn_once(
+                       State, "a peer (~ts) claims to be ~ts, which is hosted here; refused",
+                       [maps:get(ip, mod_dialback_sidecar_peer:facts(State), <<"?">>), Sender]),
+            refuse(<<"not-acceptable">>, "a domain hosted here", Question, State1);
         false ->
             %% A check opens connections to wherever the peer says, so there is a limit.
             TooMany = length(Pending) >= mod_dialback_sidecar:option(Host, check_limit),

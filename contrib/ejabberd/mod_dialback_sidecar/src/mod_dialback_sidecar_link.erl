@@ -19,6 +19,7 @@
 -define(REPORT_MS, 1000).           % reports are collected that long ...
 -define(REPORT_MAX, 64).            % ... or until there are so many (docs/link-protocol.md)
 -define(SUSPECT_MS, 10000).         % how long a sidecar that was silent is asked last
+-define(WARN_MS, 60000).            % an outage is in the log that often
 -define(LEAVE_MS, 3000).
 
 -record(ask, {ref :: reference(),
@@ -40,6 +41,7 @@
                 outcomes = [] :: [map()],
                 flush :: reference() | undefined,
                 suspects = #{} :: #{binary() => integer()},   % component -> until when
+                warned = no :: no | {until, integer()},
                 native_until :: integer()}).
 
 %% In the table `secrets': {Ref, #ask{}}, {Id, Ref, Component, Mac} for each request that is
@@ -307,8 +309,15 @@ read_reply(#iq{type = result, from = From, sub_els = Els}, Ref, Mac, LinkKey,
             outage(Ref, <<"a reply of the sidecar could not be trusted">>, State)
     end.
 
-outage(Ref, Why, State) ->
-    answer(Ref, {outage, Why}, State).
+outage(Ref, Why, #state{warned = Warned, components = Components} = State) ->
+    Now = now_ms(),
+    case Warned of
+        {until, Until} when Now < Until -> ok;
+        _ ->
+            ?WARNING_MSG("no answer from a sidecar (~ts). Is dialback-sidecar running, with a "
+                         "[[link]] for ~ts?", [Why, lists:join(" or ", Components)])
+    end,
+    answer(Ref, {outage, Why}, State#state{warned = {until, Now + ?WARN_MS}}).
 
 %% The one answer of an ask; whatever comes later finds nothing.
 answer(Ref, Answer, #state{secrets = Secrets, asked = Asked} = State) ->
