@@ -11,8 +11,9 @@ from pathlib import Path
 from bench import component, cpu
 from bench.component import LocalSender
 from bench.dns import WildcardDns
+from bench.quiet_sidecar import QuietSidecar
 from bench.servers import SECRET, SERVERS, Request
-from sidecar.lab.sidecar import Sidecar, SidecarSettings
+from sidecar.lab.sidecar import SidecarSettings
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,8 @@ async def _contender(
     pids = {"server": server.pid}
     _pin(server.pid, options.cores.server)
     if server.link is not None:
-        settings = SidecarSettings([server.link], log_level="info")
-        sidecar = Sidecar(settings, directory=directory / f"{name}-sidecar", dns=dns)
+        settings = SidecarSettings([server.link], log_level="warning")
+        sidecar = QuietSidecar(settings, directory=directory / f"{name}-sidecar", dns=dns)
         await stack.enter_async_context(sidecar)
         (keyd,) = cpu.children(sidecar.pid)
         pids |= {"sidecar": sidecar.pid, "keyd": keyd}

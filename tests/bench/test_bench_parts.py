@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import struct
 
 import dns.message
@@ -11,6 +12,7 @@ import pytest
 
 from bench import cpu, report
 from bench.dns import WildcardDns, Zone
+from bench.quiet_sidecar import is_connected
 from bench.report import ratios
 from bench.sample import Sample, repeat
 from bench.verify import Counter
@@ -184,3 +186,11 @@ def test_dns_gives_a_server_that_wants_them_addresses_as_srv_targets() -> None:
     query = dns.message.make_query("_xmpp-server._tcp.d1.initiating.example", "SRV")
     (srv,) = dns.message.from_wire(server.response(query.to_wire()) or b"").answer[0]
     assert srv.target.to_text() == "127.64.1.2."
+
+
+def test_connection_is_seen_in_the_table_of_the_kernel() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address, port = server.getsockname()
+        assert not is_connected(address, port)
+        with socket.create_connection((address, port)):
+            assert is_connected(address, port)
