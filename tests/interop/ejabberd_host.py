@@ -52,7 +52,8 @@ class EjabberdHost(HostServer):
         self.s2s_port = self._ejabberd.s2s_port
         jids = (GOSSIP, *self.settings.sidecars)
         self._component_ports = dict(zip(jids, free_ports(self.address, len(jids)), strict=True))
-        self._write("gossip.yml", {"listen": [self._listener(GOSSIP, check_from=False)]})
+        gossip = {"listen": [self._listener(GOSSIP, check_from=False)]}
+        self._write("gossip.yml", json.dumps(gossip))
         await self.redo()
         await self._watch_stock()
 
@@ -69,8 +70,8 @@ class EjabberdHost(HostServer):
     def _secret(self, jid: str) -> str:
         return "gossip" if jid == GOSSIP else f"secret of {jid}"
 
-    def _bolt(self) -> dict[str, Any]:
-        """The one extra file of the README."""
+    def bolt(self) -> str:
+        """The one extra file, as the README has it. It is JSON, of which YAML is a superset."""
         jids = self.settings.sidecars
         options: dict[str, Any] = {"component": jids[0] if len(jids) == 1 else list(jids)}
         if self.settings.native_fallback:
@@ -78,18 +79,18 @@ class EjabberdHost(HostServer):
         if self.settings.check_limit is not None:
             options["check_limit"] = self.settings.check_limit
         hosts = [{"^$": f"^{re.escape(host)}$"} for host in self.settings.hosts]
-        return {
+        content = {
             "listen": [self._listener(jid, access="dialback_sidecar") for jid in jids],
             "acl": {"dialback_hosts": {"node_regexp": hosts}},
             "access_rules": {"dialback_sidecar": [{"allow": "dialback_hosts"}]},
             "modules": {_MODULE: options},
         }
+        return json.dumps(content)
 
-    def _write(self, name: str, content: dict[str, Any]) -> None:
-        folder = self._ejabberd.directory / "contrib" / "conf"
-        path = folder / name
+    def _write(self, name: str, text: str) -> None:
+        path = self._ejabberd.directory / "contrib" / "conf" / name
         path.touch(mode=0o600)
-        path.write_text(json.dumps(content))
+        path.write_text(text)
 
     @property
     def server(self) -> Ejabberd:
@@ -138,7 +139,7 @@ class EjabberdHost(HostServer):
 
     async def redo(self) -> None:
         await self._ejabberd.install_module(EJABBERD_MODULE)
-        self._write(f"{_MODULE}.yml", self._bolt())
+        self._write(f"{_MODULE}.yml", self.bolt())
         await self._ejabberd.ctl("reload_config")
 
     async def _watch_stock(self) -> None:
