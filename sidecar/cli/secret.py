@@ -117,12 +117,14 @@ def revoke(domain: str, number: int | None, admin_socket: Path) -> None:
 @click.option(
     "--days", type=click.IntRange(1, 30), default=7, show_default=True, help="Trust it so long."
 )
+@click.option("--issue", is_flag=True, help="Issue under it too, before you move back.")
 @admin_socket_option
 def import_secret(
     domain: str,
     secret_file: IO[bytes] | None,
     cookie_file: IO[bytes] | None,
     days: int,
+    issue: bool,
     admin_socket: Path,
 ) -> None:
     """Trust keys of DOMAIN made with your server's own secret, for a migration.
@@ -131,7 +133,7 @@ def import_secret(
     knows that secret can forge keys of DOMAIN.
     """
     material = _material(secret_file, cookie_file)
-    request = ImportSecret(domain, material, days * _SECONDS_PER_DAY)
+    request = ImportSecret(domain, material, days * _SECONDS_PER_DAY, issue)
     _show(ask_or_exit(admin_socket, request, Changed), "imported")
 
 

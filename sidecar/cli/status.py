@@ -25,6 +25,8 @@ def status(admin_socket: Path, as_json: bool) -> None:
     click.echo(f"store           {found.store_id}")
     click.echo(f"sender domains  {found.domains} with {found.versions} versions")
     click.echo(f"live keys       {found.live_keys}")
+    judged = ", ".join(f"{count} {reason}" for reason, count in sorted(found.judged.items()))
+    click.echo(f"keys judged     {judged or 'none yet'}")
     click.echo(f"next rotation   {when(found.next_rotation_ms)}")
     click.echo(f"sealed under    {found.kek_id}{' (rewrapping)' if found.rewrapping else ''}")
     click.echo(

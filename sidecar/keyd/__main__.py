@@ -90,7 +90,13 @@ def _open(
         Ballast(directory.ballast),
         KekRotation.open(path, writable, holds_sealed=store.holds_sealed),
         ClockSource.of_this_machine(),
-        limits=Limits(lifetime_ms=options.key_lifetime, entries=options.max_entries),
+        limits=Limits(
+            lifetime_ms=options.key_lifetime,
+            entries=options.max_entries,
+            entries_per_sender=options.max_entries_per_domain,
+            entries_per_zone=options.max_entries_per_zone,
+            domains=options.max_domains,
+        ),
         rotation_ms=options.rotate_every,
         memory_locked=memory_locked,
     )

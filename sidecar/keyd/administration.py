@@ -78,9 +78,11 @@ class Administration:
                 return _changed("rotated", self._versions.rotate(domain, now_ms))
             case RevokeSecret(domain, number):
                 return _changed("revoked", self._versions.revoke(domain, number, now_ms))
-            case ImportSecret(domain, secret, seconds):
-                facts = self._versions.import_stateless(domain, secret, seconds * 1000, now_ms)
-                return _changed("imported", [facts])
+            case ImportSecret(domain, secret, seconds, issue):
+                imported = self._versions.import_secret(
+                    domain, secret, seconds * 1000, now_ms, issue=issue
+                )
+                return _changed("imported", imported)
             case RotateKek():
                 self._kek.begin(self._store)
             case Backup(path):
@@ -132,6 +134,7 @@ class Administration:
             versions=len(versions),
             stateless_versions=sum(1 for each in versions if each.facts.kind == "stateless"),
             live_keys=self._ledger.rules.live_count,
+            judged=dict(self._ledger.judged),
             next_rotation_ms=self._versions.next_due_ms(now_ms) if keyring.all_active() else None,
             kek_id=self._store.sealer.kek_id,
             rewrapping=self._kek.under_way,

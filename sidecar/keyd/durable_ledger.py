@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import struct
+from collections import Counter
 from collections.abc import Sequence
 
 from sidecar.keyd.alarms import Alarms
@@ -12,7 +13,7 @@ from sidecar.keyd.journal import Journal
 from sidecar.keyd.versions import Versions
 from sidecar.keys.ledger import NEVER_ISSUED, NO_SECRET, Ledger
 from sidecar.keys.limits import Limits
-from sidecar.keys.messages import Failed, IssueKey, LedgerRequest, Refused, Reply
+from sidecar.keys.messages import Failed, IssueKey, Judged, LedgerRequest, Refused, Reply
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ class DurableLedger:
         self._alarms = alarms
         self._now_ms = now_ms
         self.rules = self._recall(complete)
+        self.judged: Counter[str] = Counter()
 
     def _recall(self, complete: bool) -> Ledger:
         limits, now_ms = self._limits, self._now_ms
@@ -77,6 +79,9 @@ class DurableLedger:
                 self.rules.undo()
                 return [_JOURNAL_FAILED] * len(batch)
         self.rules.keep()
+        self.judged.update(
+            [each.reason or each.outcome for each in replies if type(each) is Judged]
+        )
         if without_secret is not None:
             replies = [without_secret if reply is NO_SECRET else reply for reply in replies]
         if NEVER_ISSUED in replies:

@@ -65,6 +65,27 @@ def parser() -> argparse.ArgumentParser:
         help="live keys in the ledger, over which no more are issued (%(default)s)",
     )
     add(
+        "--max-entries-per-domain",
+        type=_positive,
+        default=Limits().entries_per_sender,
+        metavar="N",
+        help="of them, for one sender domain (%(default)s)",
+    )
+    add(
+        "--max-entries-per-zone",
+        type=_positive,
+        default=Limits().entries_per_zone,
+        metavar="N",
+        help="of them, for target domains with the same last two labels (%(default)s)",
+    )
+    add(
+        "--max-domains",
+        type=_positive,
+        default=Limits().domains,
+        metavar="N",
+        help="sender domains that may have a secret (%(default)s)",
+    )
+    add(
         "--until-stdin-ends",
         action="store_true",
         help="stop when standard input is closed: the parent that holds it has ended",

@@ -105,21 +105,26 @@ class Versions:
         self._ballast.take_on()
         return [gone, *(each.facts for each in made)]
 
-    def import_stateless(
-        self, domain: str, secret: bytes, lasting_ms: int, now_ms: int
-    ) -> VersionFacts:
-        """Trust keys made with `secret` without the ledger for a while. Raises NotDone."""
+    def import_secret(
+        self, domain: str, secret: bytes, lasting_ms: int, now_ms: int, *, issue: bool
+    ) -> list[VersionFacts]:
+        """Trust keys made with `secret` without the ledger for a while. Raises NotDone.
+
+        With `issue` it is taken as a ledger version too, which is the active one from now on.
+        """
         if not 0 < lasting_ms <= MAX_STATELESS_MS:
             raise NotDone("end-too-far")
         stateless = [each for each in self.keyring.of(domain) if each.facts.kind == "stateless"]
-        if len(stateless) >= MAX_RETIRED:
+        if max(len(stateless), self.keyring.retired_count(domain)) >= MAX_RETIRED:
             raise NotDone("too-many-retired")
+        ends_ms = now_ms + lasting_ms
         with self._store.transaction():
-            facts = self._store.add(
-                domain, "stateless", now_ms, secret, ends_ms=now_ms + lasting_ms
-            )
-        self.keyring.add(SecretVersion(facts, KeyMaker(secret)))
-        return facts
+            made = [self._store.add(domain, "stateless", now_ms, secret, ends_ms=ends_ms)]
+            if issue:
+                made.append(self._store.add(domain, "ledger", now_ms, secret))
+        for facts in made:
+            self._take_in(SecretVersion(facts, KeyMaker(secret)), now_ms)
+        return made
 
     def tend(self, ledger: Ledger, now_ms: int) -> None:
         """Rotate what is due, and destroy what no key needs any more."""
@@ -177,6 +182,7 @@ class Versions:
         return gone
 
     def _take_in(self, version: SecretVersion, now_ms: int) -> None:
+        """It is stored; make it known, and see to it that it is rotated in time."""
         self.keyring.add(version)
         self._due_ms = min(self._due_ms, self.next_rotation_ms(version.facts, now_ms))
 

@@ -167,13 +167,13 @@ class Ledger:
     def _judge_unknown(
         self, request: VerifyKey, message: bytes, digest: bytes, now_ms: int
     ) -> Judged:
+        stateless = self._judge_stateless(request, now_ms)
+        if stateless is not None:
+            return stateless
         key = request.key.encode()
-        for version in self._keyring.of(request.sender):
-            if version.facts.kind == "ledger":
-                if compare_digest(version.maker.key(message).encode(), key):
-                    break
-        else:
-            return self._judge_stateless(request, now_ms) or WRONG
+        ours = [each for each in self._keyring.of(request.sender) if each.facts.kind == "ledger"]
+        if not any(compare_digest(each.maker.key(message).encode(), key) for each in ours):
+            return WRONG
         if self._segments.remembers(digest):
             return EXPIRED
         return FORGOTTEN if now_ms < self._forgetful_until_ms else NEVER_ISSUED

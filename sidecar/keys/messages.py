@@ -73,11 +73,15 @@ class RevokeSecret(_Message, frozen=True, tag="revoke-secret"):
 
 
 class ImportSecret(_Message, frozen=True, tag="import-secret"):
-    """Trust keys under this secret without the ledger, for so many seconds."""
+    """Trust keys under this secret without the ledger, for so many seconds.
+
+    With `issue` it becomes the active version too: keys that we issue verify natively elsewhere.
+    """
 
     domain: str
     secret: bytes
     seconds: int
+    issue: bool = False
 
 
 class RotateKek(_Message, frozen=True, tag="rotate-kek"):
@@ -169,11 +173,14 @@ class Alarm(_Message, frozen=True, tag="alarm"):
 
 
 class Status(_Message, frozen=True, tag="status"):
+    """How keyd is. `judged` counts verdicts since its start by reason, or `valid`."""
+
     store_id: str
     domains: int
     versions: int
     stateless_versions: int
     live_keys: int
+    judged: dict[str, int]
     next_rotation_ms: int | None
     kek_id: str
     rewrapping: bool

@@ -272,3 +272,27 @@ def test_of_versions_that_are_gone_the_last_few_are_remembered(house):
     states = house.states()
     assert len(states) == 17
     assert states[-1] == (41, "active")
+
+
+def test_secret_imported_to_issue_verifies_on_both_sides(house):
+    """Moving back: keys of the server itself and ours are the same, and both verify here."""
+    old = house.issue(*TRIPLE).key
+    shared = ImportSecret("capulet.example", b"prosody's own", 3600, issue=True)
+    assert house.admin(shared).count == 2
+    key = house.issue(*OTHER).key
+    assert key == KeyMaker(b"prosody's own").key(b"montague.example capulet.example S2")
+    assert house.verify(key, *OTHER) is VALID
+    assert house.verify(old, *TRIPLE) is VALID
+    native = KeyMaker(b"prosody's own").key(b"montague.example capulet.example native")
+    triple = ("capulet.example", "montague.example", "native")
+    assert house.verify(native, *triple) is STATELESS
+    assert ("key-never-issued", "capulet.example") not in house.alarms()
+
+
+def test_verdicts_are_counted_by_reason(house):
+    key = house.issue(*TRIPLE).key
+    for presented in (key, "0" * 64, key, house.forge(*OTHER)):
+        house.verify(presented, *TRIPLE)
+    house.verify(house.forge(*OTHER), *OTHER)
+    judged = house.admin(GetStatus()).judged
+    assert judged == {"valid": 2, "key-wrong": 2, "key-never-issued": 1}
