@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from random import random as system_random
+from time import monotonic
 from typing import Any
 
 import aiodns
 
 from sidecar.errors import InvalidValue
 from sidecar.names import Domain
+from sidecar.s2s.dns_cache import Answer, DnsCache, Question
 from sidecar.s2s.failures import Failure, Reason
 from sidecar.s2s.policy import is_literal
 from sidecar.s2s.srv import SrvRecord, Target, order
@@ -18,6 +21,8 @@ from sidecar.s2s.srv import SrvRecord, Target, order
 FALLBACK_PORT = 5269
 _TRY_SECONDS = 1.5
 _TRIES = 2
+_ABSENT_SECONDS = 5.0
+_FAILED_SECONDS = 2.0
 
 _NONE = {1, 4, 8}  # ARES_ENODATA, ARES_ENOTFOUND, ARES_EBADNAME
 _TIMEOUT = 12  # ARES_ETIMEOUT
@@ -29,7 +34,8 @@ class Resolver:
     """Asks `nameservers` (`ip` or `ip:port`), or those of the system when there are none.
 
     Build it inside a running event loop. `random()` in [0, 1) decides between weights. A
-    lookup takes at most `timeout_seconds`.
+    lookup takes at most `timeout_seconds`. What DNS says is believed as long as its TTL; that there
+    is nothing, or that it failed, for seconds.
     """
 
     def __init__(
@@ -38,10 +44,17 @@ class Resolver:
         *,
         timeout_seconds: float = 5.0,
         random: Callable[[], float] = system_random,
+        clock: Callable[[], float] = monotonic,
+        on_lookup: Callable[[str, str, float], None] = lambda *_: None,
     ) -> None:
+        """`on_lookup` is told of each question that was asked: its type, `found`, `none` or a
+        reason, and the seconds it took."""
         self._aiodns = _new_aiodns(nameservers)
+        self._cache = DnsCache(clock)
         self._timeout_seconds = timeout_seconds
         self._random = random
+        self._clock = clock
+        self._on_lookup = on_lookup
 
     async def targets(self, domain: Domain) -> tuple[Target, ...] | Failure:
         """Where the server of `domain` may be, in the order to try (RFC 6120 §3.2, XEP-0368)."""
@@ -65,7 +78,11 @@ class Resolver:
         """The addresses of a target, IPv6 and IPv4 by turns (RFC 8305 §4)."""
         v6, v4 = await self._lookup((name, "AAAA"), (name, "A"))
         merged: list[str] = []
-        lists = [[record.addr for record in found] for found in (v6, v4) if isinstance(found, list)]
+        lists = [
+            [record.addr for record in found]
+            for found in (v6, v4)
+            if not isinstance(found, Failure)
+        ]
         for place in range(max((len(each) for each in lists), default=0)):
             merged += [each[place] for each in lists if place < len(each)]
         if merged:
@@ -77,21 +94,39 @@ class Resolver:
         if close is not None:
             await close()
 
-    async def _lookup(self, *questions: tuple[str, str]) -> list[list[Any] | Failure]:
-        """Ask all (name, type) at once. An empty list means that there are no such records."""
-        asked = [_ask(self._aiodns, name, record_type) for name, record_type in questions]
-        try:
-            await asyncio.wait(asked, timeout=self._timeout_seconds)
-        finally:
-            for future in asked:
-                future.cancel()
-        return [
-            _result(future, name, record_type)
-            for future, (name, record_type) in zip(asked, questions, strict=True)
-        ]
+    async def _lookup(self, *questions: Question) -> list[tuple[Any, ...] | Failure]:
+        """Ask all (name, type) at once. An empty one means that there are no such records."""
+        known = {question: self._cache.get(question) for question in questions}
+        asked = {
+            question: self._cache.ask(question, partial(self._ask, question))
+            for question, answer in known.items()
+            if answer is None
+        }
+        if asked:
+            await asyncio.wait(asked.values(), timeout=self._timeout_seconds)
+        for question, future in asked.items():
+            known[question] = future.result() if future.done() else _late(*question)
+        return [answer.records for answer in known.values() if answer is not None]
+
+    def _ask(self, question: Question) -> asyncio.Future[Answer]:
+        """Ask one question, whoever waits for it: c-ares ends it in time."""
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        start = self._clock()
+
+        def settle(done: asyncio.Future[Any]) -> None:
+            try:
+                found = _answer(done, *question)
+            except Exception as error:
+                answer.set_exception(error)
+                return
+            self._on_lookup(question[1], _name_of(found), self._clock() - start)
+            answer.set_result(found)
+
+        _query(self._aiodns, *question).add_done_callback(settle)
+        return answer
 
 
-def _ask(resolver: aiodns.DNSResolver, name: str, record_type: str) -> asyncio.Future[Any]:
+def _query(resolver: aiodns.DNSResolver, name: str, record_type: str) -> asyncio.Future[Any]:
     if hasattr(resolver, "query_dns"):
         return resolver.query_dns(name, record_type)
     older: Any = resolver  # COMPAT(aiodns 3): another method, other result types
@@ -99,9 +134,21 @@ def _ask(resolver: aiodns.DNSResolver, name: str, record_type: str) -> asyncio.F
     return future
 
 
-def _result(asked: asyncio.Future[Any], name: str, record_type: str) -> list[Any] | Failure:
+def _late(name: str, record_type: str) -> Answer:
+    return Answer(Failure(Reason.DNS_TIMEOUT, f"{record_type} {name}"), 0)
+
+
+def _name_of(answer: Answer) -> str:
+    """What came of a question, in one word for the metrics."""
+    if isinstance(answer.records, Failure):
+        return answer.records.reason.code
+    return "found" if answer.records else "none"
+
+
+def _answer(asked: asyncio.Future[Any], name: str, record_type: str) -> Answer:
+    """Turn what c-ares says into an answer. Absence and failure are remembered only briefly."""
     if asked.cancelled():
-        return Failure(Reason.DNS_TIMEOUT, f"{record_type} {name}")
+        return _late(name, record_type)
     error = asked.exception()
     if error is None:
         return _records(asked.result(), record_type)
@@ -109,15 +156,14 @@ def _result(asked: asyncio.Future[Any], name: str, record_type: str) -> list[Any
         raise error
     code, text = error.args[0], error.args[-1]
     if code in _NONE:
-        return []
+        return Answer((), _ABSENT_SECONDS)
     if code == _TIMEOUT:
-        return Failure(Reason.DNS_TIMEOUT, f"{record_type} {name}")
-    if code == _UNREACHABLE:
-        return Failure(Reason.DNS_UNREACHABLE, f"{record_type} {name}: {text}")
-    return Failure(Reason.DNS_SERVFAIL, f"{record_type} {name}: {text}")
+        return Answer(Failure(Reason.DNS_TIMEOUT, f"{record_type} {name}"), _FAILED_SECONDS)
+    reason = Reason.DNS_UNREACHABLE if code == _UNREACHABLE else Reason.DNS_SERVFAIL
+    return Answer(Failure(reason, f"{record_type} {name}: {text}"), _FAILED_SECONDS)
 
 
-def _one_of(*found: list[Any] | Failure) -> Failure | None:
+def _one_of(*found: Sequence[Any] | Failure) -> Failure | None:
     """The failure to report. COMPAT(c-ares): of lookups at once over a dead socket only one is
     told that nobody is there, the others that it took too long, which it did not."""
     failures = [each for each in found if isinstance(each, Failure)]
@@ -134,17 +180,20 @@ class _Address:
         self.addr = addr
 
 
-def _records(result: Any, record_type: str) -> list[Any]:
-    """The data of the records of that type; those of the aliases on the way are left out."""
+def _records(result: Any, record_type: str) -> Answer:
+    """The data of the records of that type, good as long as they and the aliases on the way."""
     if hasattr(result, "answer"):
         wanted = _RECORD_TYPES[record_type]
-        return [record.data for record in result.answer if record.type == wanted]
-    if record_type == "SRV":  # COMPAT(aiodns 3)
-        return list(result)
-    return [_Address(record.host) for record in result]
+        data = tuple(record.data for record in result.answer if record.type == wanted)
+        ttl = min((record.ttl for record in result.answer), default=_ABSENT_SECONDS)
+        return Answer(data, ttl if data else min(ttl, _ABSENT_SECONDS))
+    ttl = min((record.ttl for record in result), default=0)  # COMPAT(aiodns 3)
+    if record_type == "SRV":
+        return Answer(tuple(result), ttl)
+    return Answer(tuple(_Address(record.host) for record in result), ttl)
 
 
-def _srv_records(found: list[Any] | Failure, *, direct_tls: bool) -> list[SrvRecord]:
+def _srv_records(found: Sequence[Any] | Failure, *, direct_tls: bool) -> list[SrvRecord]:
     if isinstance(found, Failure):
         return []
     records = []

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import aiodns
 import pytest
 
 from sidecar.lab.dns import DnsServer
-from sidecar.lab.script import Fail, Silent, Truncate
+from sidecar.lab.script import Fail, Silent, Slow, Truncate
 from sidecar.names import Domain
+from sidecar.s2s.dns_cache import Answer, DnsCache
 from sidecar.s2s.failures import Failure, Reason
 from sidecar.s2s.resolver import Resolver
 from sidecar.s2s.srv import Target
@@ -140,3 +143,115 @@ async def test_next_nameserver_is_asked_when_one_is_down(dns):
         assert await resolver.targets(CAPULET) == (Target("host.example", 5269),)
         await resolver.close()
         await dns.__aenter__()
+
+
+# Memory
+
+
+@pytest.fixture
+def clock() -> list[float]:
+    return [1000.0]
+
+
+@pytest.fixture
+def looked_up() -> list[str]:
+    """The types of the questions that were asked; c-ares may remember the answers as well."""
+    return []
+
+
+@pytest.fixture
+async def remembering(dns: DnsServer, clock: list[float], looked_up: list[str]):
+    resolver = Resolver(
+        [dns.nameserver],
+        clock=lambda: clock[0],
+        on_lookup=lambda record_type, *_: looked_up.append(record_type),
+    )
+    yield resolver
+    await resolver.close()
+
+
+async def test_records_are_believed_as_long_as_their_ttl(remembering, dns, clock, looked_up):
+    dns.ttl_seconds = 60
+    dns.add_address("xmpp.example", "192.0.2.1")
+    dns.add("xmpp.example", "AAAA", "2001:db8::1")
+    for _ in range(3):
+        assert await remembering.addresses("xmpp.example") == ("2001:db8::1", "192.0.2.1")
+    assert looked_up == ["AAAA", "A"]
+    clock[0] += 61
+    await remembering.addresses("xmpp.example")
+    assert looked_up == ["AAAA", "A"] * 2
+
+
+async def test_alias_that_is_good_for_less_ends_the_belief(remembering, dns, clock, looked_up):
+    dns.ttl_seconds = 60
+    dns.add_address("xmpp.example", "192.0.2.1")
+    dns.ttl_seconds = 5
+    dns.add_cname("alias.example", "xmpp.example")
+    assert await remembering.addresses("alias.example") == ("192.0.2.1",)
+    clock[0] += 6
+    await remembering.addresses("alias.example")
+    assert looked_up.count("A") == 2
+
+
+async def test_records_without_ttl_are_asked_for_each_time(remembering, dns):
+    dns.add_address("xmpp.example", "192.0.2.1")
+    for _ in range(2):
+        await remembering.addresses("xmpp.example")
+    assert len(dns.asked("xmpp.example", "A")) == 2
+
+
+async def test_absence_is_believed_for_seconds(remembering, dns, clock):
+    for _ in range(2):
+        assert reason(await remembering.addresses("xmpp.example")) is Reason.DNS_NO_ADDRESS
+    assert len(dns.asked("xmpp.example", "A")) == 1
+    dns.add_address("xmpp.example", "192.0.2.1")
+    clock[0] += 6
+    assert await remembering.addresses("xmpp.example") == ("192.0.2.1",)
+
+
+async def test_failure_is_believed_for_seconds(remembering, dns, clock):
+    dns.script("xmpp.example", Fail("SERVFAIL"))
+    await remembering.addresses("xmpp.example")
+    asked = len(dns.asked("xmpp.example"))
+    assert reason(await remembering.addresses("xmpp.example")) is Reason.DNS_SERVFAIL
+    assert len(dns.asked("xmpp.example")) == asked
+    dns.remove("xmpp.example")
+    dns.add_address("xmpp.example", "192.0.2.1")
+    clock[0] += 3
+    assert await remembering.addresses("xmpp.example") == ("192.0.2.1",)
+
+
+async def test_question_that_is_being_asked_is_not_asked_again(remembering, dns):
+    dns.script("xmpp.example", Slow(0.1))
+    dns.add_address("xmpp.example", "192.0.2.1")
+    found = await asyncio.gather(*(remembering.addresses("xmpp.example") for _ in range(50)))
+    assert found == [("192.0.2.1",)] * 50
+    assert len(dns.asked("xmpp.example", "A")) == 1
+
+
+async def test_cancelled_lookup_leaves_the_others_their_answer(remembering, dns):
+    dns.script("xmpp.example", Slow(0.1))
+    dns.add_address("xmpp.example", "192.0.2.1")
+    first = asyncio.create_task(remembering.addresses("xmpp.example"))
+    second = asyncio.create_task(remembering.addresses("xmpp.example"))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second == ("192.0.2.1",)
+
+
+def test_cache_has_bounds(clock):
+    cache = DnsCache(lambda: clock[0])
+    loop = asyncio.new_event_loop()
+
+    async def fill() -> None:
+        for number in range(20_000):
+            future: asyncio.Future[Answer] = loop.create_future()
+            future.set_result(Answer((number,), 60.0))
+            await cache.ask((f"{number}.example", "A"), lambda future=future: future)
+
+    loop.run_until_complete(fill())
+    loop.close()
+    known = [n for n in range(20_000) if cache.get((f"{n}.example", "A")) is not None]
+    assert 19_999 in known
+    assert 0 not in known
+    assert len(known) <= 8192
