@@ -34,6 +34,8 @@ erlang:trace_pattern({{mod_s2s_dialback, send_verify_request, 1}}, true, [local]
 
 
 class EjabberdHost(HostServer):
+    ends_cleartext = True
+
     def __init__(self, settings: HostSettings) -> None:
         self.settings = settings
         self.check_limit = settings.check_limit or _DEFAULT_CHECK_LIMIT
@@ -44,6 +46,7 @@ class EjabberdHost(HostServer):
                 self.settings.hosts,
                 self.settings.accounts,
                 rooms=self.settings.rooms,
+                tls=self.settings.tls,
                 s2s_use_starttls="required" if self.settings.s2s_require_encryption else "optional",
             )
         )

@@ -42,6 +42,8 @@ class HostSettings:
     check_limit: int | None = None
     """Pending checks that one stream may have; None: the module's default."""
     s2s_require_encryption: bool = False
+    tls: bool = True
+    """False: no certificates, no TLS at all."""
 
 
 class HostServer(ABC):
@@ -53,6 +55,9 @@ class HostServer(ABC):
     s2s_port: int
     check_limit: int
     """Pending checks that one stream may have, as configured or by default."""
+    ends_cleartext = False
+    """Whether the server's core, where it requires encryption, ends a stream over the first
+    element on cleartext, before any module sees it."""
 
     @abstractmethod
     async def start_into(self, network: Network) -> None:

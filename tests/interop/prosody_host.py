@@ -54,6 +54,7 @@ class ProsodyHost(HostServer):
             rooms=self.settings.rooms,
             plugin_paths=[PROSODY_MODULES],
             s2s_require_encryption=self.settings.s2s_require_encryption,
+            tls=self.settings.tls,
             components=[
                 ExternalComponent(GOSSIP, "gossip", options={"validate_from_addresses": False}),
                 ExternalComponent(first, f"secret of {first}", modules=[_MODULE], options=options),
@@ -72,7 +73,10 @@ class ProsodyHost(HostServer):
         return self._prosody.address, self._prosody.component_port
 
     async def sidecar_gone(self, jid: str) -> None:
-        await self.output.wait_for(f"component disconnected: {jid}")
+        came = re.compile(rf"^{re.escape(jid)}:component .*successfully authenticated")
+        lines = enumerate(self.output.lines)
+        last = max((place for place, line in lines if came.search(line.text)), default=0)
+        await self.output.wait_for(f"component disconnected: {re.escape(jid)}", after=last)
 
     async def stop(self) -> None:
         await self._prosody.stop()
