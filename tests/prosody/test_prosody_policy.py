@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ssl
 
 import pytest
 from prosody_stage import CAPULET, FIRST, PEER, OpenStage
-from raw_stream import DIALBACK, condition
+from raw_stream import DIALBACK, TLS, RawStream, condition
 
 from sidecar.lab.certificates import Authority
 from sidecar.lab.prosody_config import ExternalComponent
@@ -68,6 +69,27 @@ async def test_self_signed_certificate_goes_to_the_sidecar_with_its_fault(
     assert check["encrypted"] == "true"
     assert "self" in check["chain"]
     assert len(check.payload.findall(_CERTIFICATE)) == 1
+
+
+async def test_peer_without_a_certificate_is_checked_without_one(open_stage: OpenStage) -> None:
+    stage = await open_stage()
+    stream = await RawStream.connect(stage.prosody.address, stage.prosody.s2s_port)
+    await stream.send_header(from_=PEER, to=CAPULET, version="1.0")
+    await stream.wait_header()
+    await stream.send("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
+    await stream.receive(TLS + "proceed")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    await stream.start_tls(context, CAPULET)
+    await stream.send_header(from_=PEER, to=CAPULET, version="1.0")
+    await stream.wait_header()
+    await stage.claim(stream)
+    assert await stage.answer(stream) == ("valid", None)
+    (check,) = stage.sidecar.asked("check")
+    assert check["encrypted"] == "true"
+    assert check.payload.findall(_CERTIFICATE) == []
+    stream.abort()
 
 
 async def test_checks_of_a_stream_are_capped_and_repeats_not_counted(

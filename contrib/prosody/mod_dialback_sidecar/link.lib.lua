@@ -154,7 +154,12 @@ function send(request, problem)
 
 	local seconds = has_others and left * SHARE[request.job] or left;
 	local iq = st.iq({ type = request.iq_type, id = new_id(), from = request.host, to = jid });
-	iq:add_child(request.payload(string.format("%d", math.floor(seconds * 1000))));
+	local made, payload = pcall(request.payload, string.format("%d", math.floor(seconds * 1000)));
+	if not made then -- a fault of this module: answered as an outage, not with a stream that hangs
+		module:log("error", "could not make a %s request: %s", request.job, payload);
+		return request.done(nil, "the request could not be made");
+	end
+	iq:add_child(payload);
 	local request_mac = mac.of_request(key, iq);
 	iq.tags[1].attr.mac = request_mac;
 

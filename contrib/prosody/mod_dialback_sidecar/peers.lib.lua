@@ -17,18 +17,22 @@ local insecure_domains = global:get_option_set("s2s_insecure_domains", {});
 
 local peers = {};
 
--- Certificates, leaf first, as the TLS library's objects.
+-- COMPAT(prosody 0.12): no ssl_peercertificate
+local function leaf_of(conn, socket)
+	if conn.ssl_peercertificate then return conn:ssl_peercertificate(); end
+	return socket and socket.getpeercertificate and socket:getpeercertificate();
+end
+
+-- Certificates, leaf first, as the TLS library's objects; none when the peer presented none.
 function peers.certificates(session)
 	local ok, chain = pcall(function ()
 		local conn = session.conn;
 		local socket = conn.socket and conn:socket();
-		if socket and socket.getpeerchain then
-			local found = socket:getpeerchain();
-			if found and found[1] then return found; end
-		end
-		-- COMPAT(prosody 0.12): no ssl_peercertificate
-		if conn.ssl_peercertificate then return { conn:ssl_peercertificate() }; end
-		return { socket and socket.getpeercertificate and socket:getpeercertificate() or nil };
+		local leaf = leaf_of(conn, socket);
+		-- COMPAT(LuaSec): without a leaf, getpeerchain returns an object with nothing in it.
+		if not leaf then return {}; end
+		local found = socket and socket.getpeerchain and socket:getpeerchain();
+		return found and found[1] and found or { leaf };
 	end);
 	return ok and chain or {};
 end
@@ -40,7 +44,7 @@ function peers.base64_certificates(session, limit)
 	for _, certificate in ipairs(peers.certificates(session)) do
 		if #encoded >= (limit or MAX_CERTIFICATES) then break; end
 		local ok, pem = pcall(certificate.pem, certificate);
-		local body = ok and pem:match("%-%-%-%-%-BEGIN [%u ]+%-%-%-%-%-(.-)%-%-%-%-%-END");
+		local body = ok and pem and pem:match("%-%-%-%-%-BEGIN [%u ]+%-%-%-%-%-(.-)%-%-%-%-%-END");
 		body = body and body:gsub("%s", "");
 		if not body or #body > MAX_CERTIFICATE_CHARACTERS then break; end
 		encoded[#encoded + 1] = body;
