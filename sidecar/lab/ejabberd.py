@@ -117,7 +117,7 @@ class Ejabberd:
             for component, port in zip(settings.components, components, strict=True)
         }
         self.node = f"lab@{self.address}" if settings.distributed else "nonode@nohost"
-        self._distribution_port = distribution
+        self._distribution_port = settings.distribution_port or distribution
         self._dns = dns
         self._publish = publish
         self._process = Process(

@@ -51,6 +51,8 @@ class EjabberdSettings:
     """More top-level options of ejabberd.yml."""
     distributed: bool = False
     """An Erlang node others can reach, as a cluster needs it. All share one cookie."""
+    distribution_port: int | None = None
+    """Must be the same for all nodes of a cluster, each on an address of its own."""
 
 
 @dataclass(frozen=True)

@@ -40,16 +40,19 @@ class EjabberdHost(HostServer):
         self.settings = settings
         self.check_limit = settings.check_limit or _DEFAULT_CHECK_LIMIT
 
-    async def start_into(self, network: Network) -> None:
-        self._ejabberd = await network.ejabberd(
-            EjabberdSettings(
-                self.settings.hosts,
-                self.settings.accounts,
-                rooms=self.settings.rooms,
-                tls=self.settings.tls,
-                s2s_use_starttls="required" if self.settings.s2s_require_encryption else "optional",
-            )
+    def server_settings(self) -> EjabberdSettings:
+        """The server before anything is bolted on."""
+        starttls = "required" if self.settings.s2s_require_encryption else "optional"
+        return EjabberdSettings(
+            self.settings.hosts,
+            self.settings.accounts,
+            rooms=self.settings.rooms,
+            tls=self.settings.tls,
+            s2s_use_starttls=starttls,
         )
+
+    async def start_into(self, network: Network) -> None:
+        self._ejabberd = await network.ejabberd(self.server_settings())
         self.address = self._ejabberd.address
         self.c2s_port = self._ejabberd.c2s_port
         self.s2s_port = self._ejabberd.s2s_port
