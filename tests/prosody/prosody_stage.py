@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -72,6 +73,13 @@ class Stage:
             **settings,
         )
         self._stack = AsyncExitStack()
+
+    def server_context(self) -> ssl.SSLContext:
+        """For streams the server opens to the peer, when a test plays the peer itself."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        directory = self.network.new_directory("certificate")
+        context.load_cert_chain(*self.peer.certificate.write(directory, PEER))
+        return context
 
     def new_sidecar(self, jid: str = FIRST) -> ScriptedSidecar:
         prosody = self.prosody

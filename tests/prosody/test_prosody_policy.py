@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ssl
 
 import pytest
 from prosody_stage import CAPULET, FIRST, PEER, OpenStage
-from raw_stream import DIALBACK, TLS, RawStream, condition
+from raw_stream import DIALBACK, condition
 
-from sidecar.lab.certificates import Authority
+from sidecar.lab.certificates import Authority, self_signed
 from sidecar.lab.prosody_config import ExternalComponent
 
 pytest_plugins = ["prosody_fixtures"]
@@ -26,7 +25,7 @@ async def test_secure_auth_holds_for_every_pair_of_a_stream(open_stage: OpenStag
         trusted_pem=authority.pem,
         certificates={CAPULET: authority.issue(CAPULET)},
     )
-    stage.peer.certificate = authority.issue(PEER, "b.peer.example")
+    stage.peer.client_certificate = authority.issue(PEER, "b.peer.example")
     stream = await stage.stream()
     for sender in (PEER, "b.peer.example", "other.example"):
         await stage.claim(stream, sender=sender)
@@ -62,6 +61,7 @@ async def test_self_signed_certificate_goes_to_the_sidecar_with_its_fault(
     open_stage: OpenStage,
 ) -> None:
     stage = await open_stage()
+    stage.peer.client_certificate = self_signed(PEER)
     stream = await stage.stream()
     await stage.claim(stream)
     assert await stage.answer(stream) == ("valid", None)
@@ -73,23 +73,13 @@ async def test_self_signed_certificate_goes_to_the_sidecar_with_its_fault(
 
 async def test_peer_without_a_certificate_is_checked_without_one(open_stage: OpenStage) -> None:
     stage = await open_stage()
-    stream = await RawStream.connect(stage.prosody.address, stage.prosody.s2s_port)
-    await stream.send_header(from_=PEER, to=CAPULET, version="1.0")
-    await stream.wait_header()
-    await stream.send("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
-    await stream.receive(TLS + "proceed")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    await stream.start_tls(context, CAPULET)
-    await stream.send_header(from_=PEER, to=CAPULET, version="1.0")
-    await stream.wait_header()
+    stage.peer.client_certificate = None
+    stream = await stage.stream()
     await stage.claim(stream)
     assert await stage.answer(stream) == ("valid", None)
     (check,) = stage.sidecar.asked("check")
     assert check["encrypted"] == "true"
     assert check.payload.findall(_CERTIFICATE) == []
-    stream.abort()
 
 
 async def test_checks_of_a_stream_are_capped_and_repeats_not_counted(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 
 import pytest
 from prosody_stage import CAPULET, PEER, SERVER_MESSAGE, OpenStage, Stage
@@ -45,8 +44,10 @@ class Incoming:
         stream = await self.next()
         await self._greet(stream, _STARTTLS)
         await stream.receive(TLS + "starttls")
-        await stream.send("<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
-        await stream.start_tls(self._stage.peer._tls_context(ssl.PROTOCOL_TLS_SERVER))
+        await stream.start_tls(
+            self._stage.server_context(),
+            first="<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>",
+        )
         await stream.wait_header()
         await self._greet(stream, features)
         return stream
