@@ -36,17 +36,23 @@ class ClockSource:
 class LedgerClock:
     """Milliseconds since 1970 as of the start of this boot, running evenly from there."""
 
-    def __init__(self, source: ClockSource, mark: str | None) -> None:
-        """`mark` is what `mark()` returned before, in this boot or an earlier one."""
+    def __init__(self, source: ClockSource, mark: str | None, latest_ms: int) -> None:
+        """`mark` is what `mark()` returned before, in this boot or an earlier one.
+
+        `latest_ms` is the latest time that was noted anywhere. `ran_backwards` tells that it is
+        ahead of us by more than the tolerance; by less, and we begin there.
+        """
         self._source = source
         self._offset_ms = source.wall_ms() - source.boot_ms()
-        self.ran_backwards = False
         if mark is not None:
             boot_id, offset_ms, high_ms = mark.split()
+            latest_ms = max(latest_ms, int(high_ms))
             if boot_id == source.boot_id:
                 self._offset_ms = int(offset_ms)
-            else:
-                self.ran_backwards = self.now_ms() < int(high_ms) - TOLERANCE_MS
+        behind_ms = latest_ms - self.now_ms()
+        self.ran_backwards = behind_ms > TOLERANCE_MS
+        if 0 < behind_ms <= TOLERANCE_MS:
+            self._offset_ms += behind_ms
 
     def now_ms(self) -> int:
         return self._source.boot_ms() + self._offset_ms

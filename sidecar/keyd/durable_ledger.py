@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import struct
 from collections import Counter
 from collections.abc import Sequence
 
 from sidecar.keyd.alarms import Alarms
-from sidecar.keyd.journal import Journal
+from sidecar.keyd.journal import DamagedSegment, Journal
 from sidecar.keyd.versions import Versions
 from sidecar.keys.ledger import NEVER_ISSUED, NO_SECRET, Ledger
 from sidecar.keys.limits import Limits
@@ -41,12 +40,12 @@ class DurableLedger:
         self._journal = journal
         self._limits = limits
         self._alarms = alarms
-        self._now_ms = now_ms
-        self.rules = self._recall(complete)
+        self.rules = self._recall(complete, now_ms)
         self.judged: Counter[str] = Counter()
 
-    def _recall(self, complete: bool) -> Ledger:
-        limits, now_ms = self._limits, self._now_ms
+    def _recall(self, complete: bool, now_ms: int) -> Ledger:
+        """Replay the journal; once more without a segment that is damaged."""
+        limits = self._limits
         ledger = Ledger(
             self._versions.keyring,
             limits,
@@ -55,15 +54,13 @@ class DurableLedger:
         try:
             for records in self._journal.read(now_ms - limits.memory_ms):
                 ledger.replay(records)
-        except (*FAULTS, struct.error) as error:
-            self._alarms.sound("journal-damaged", "ledger", f"some of it is lost: {error}", now_ms)
-            if complete:
-                return self._recall(False)
+        except DamagedSegment as error:
+            self._alarms.sound("journal-damaged", "ledger", f"it is set aside: {error}", now_ms)
+            return self._recall(False, now_ms)
         if not complete:
-            seconds = limits.lifetime_ms // 1000
             log.warning(
                 "not stopped cleanly: keys that may have been forgotten get an error for %d s",
-                seconds,
+                limits.lifetime_ms // 1000,
             )
         return ledger
 

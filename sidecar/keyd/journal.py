@@ -10,11 +10,18 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+from sidecar.errors import SidecarError
+from sidecar.keys.entry import record
 from sidecar.keys.limits import SEGMENT_MS
 
 _NAME = "{:015d}.sqlite3"
+
+
+class DamagedSegment(SidecarError):
+    """A segment file is not what was written."""
 
 
 class Journal:
@@ -31,17 +38,35 @@ class Journal:
     def read(self, from_ms: int) -> Iterator[bytes]:
         """Yield the records of every batch, oldest first, from the segment of `from_ms` on.
 
-        Raises sqlite3.Error where a file is damaged; `read` can then be used no further.
+        Raises DamagedSegment, and has then set that file aside: another `read` goes without it.
         """
-        for path in self._files:
+        for path in list(self._files):
             if _start_of(path) + SEGMENT_MS <= from_ms:
                 continue
-            database = _open(path)
             try:
-                for (records,) in database.execute("SELECT records FROM batch ORDER BY id"):
-                    yield records
-            finally:
-                database.close()
+                with closing(_open(path)) as database:
+                    for (records,) in database.execute("SELECT records FROM batch ORDER BY id"):
+                        if len(records) % record.size:
+                            raise sqlite3.DatabaseError("a batch is cut short")
+                        yield records
+            except sqlite3.Error as error:
+                path.replace(path.with_suffix(".damaged"))
+                self._files.remove(path)
+                raise DamagedSegment(f"{path}: {error}") from error
+
+    def latest_ms(self) -> int:
+        """Return the time of the last record; 0 where there is none, or it cannot be read."""
+        for path in reversed(self._files):
+            try:
+                with closing(_open(path)) as database:
+                    row = database.execute(
+                        "SELECT records FROM batch ORDER BY id DESC LIMIT 1"
+                    ).fetchone()
+            except sqlite3.Error:
+                continue
+            if row is not None and len(row[0]) >= record.size:
+                return int(record.unpack(row[0][-record.size :])[-1])
+        return 0
 
     def append(self, records: bytes, now_ms: int) -> None:
         """Commit the records of one batch. Raises sqlite3.Error, OSError: then none is written."""
@@ -59,7 +84,7 @@ class Journal:
     def drop(self, before_ms: int) -> None:
         """Remove the files of segments that start earlier. Raises OSError."""
         while self._files and _start_of(self._files[0]) < before_ms:
-            for suffix in ("-wal", "-shm", ""):
+            for suffix in ("-wal", ""):
                 Path(f"{self._files[0]}{suffix}").unlink(missing_ok=True)
             del self._files[0]
 

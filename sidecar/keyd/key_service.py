@@ -43,7 +43,7 @@ class KeyService:
         self._store = store
         self._journal = journal
         self._kek = kek
-        self._clock = LedgerClock(source, store.fact("clock"))
+        self._clock = LedgerClock(source, store.fact("clock"), journal.latest_ms())
         self._alarms = Alarms()
         self._versions = Versions(store, ballast, rotation_ms=rotation_ms)
         now_ms = self._clock.now_ms()

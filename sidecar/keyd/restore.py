@@ -59,7 +59,7 @@ def _make_new(
         store.unseal(kek.sealer)
         versions = Versions(store, Ballast(directory.ballast), rotation_ms=1)
         domains = [each.facts.domain for each in versions.keyring.all_active()]
-        versions.create(domains, LedgerClock(source, store.fact("clock")).now_ms())
+        versions.create(domains, LedgerClock(source, store.fact("clock"), 0).now_ms())
         with store.transaction():
             store.set_fact("clean-stop", None)
     finally:

@@ -86,7 +86,7 @@ def test_damaged_journal_is_an_unclean_stop(house):
     house.close()
     (segment,) = (house.directory / "ledger").glob("*.sqlite3")
     segment.write_bytes(b"not a database" * 1000)
-    house.now_ms += 60_000
+    house.now_ms += 1_000
     house.open()
     assert house.verify(key, *TRIPLE) is FORGOTTEN
     assert ("journal-damaged", "ledger") in house.alarms()
@@ -132,6 +132,55 @@ def test_time_that_ran_backwards_over_a_reboot_is_an_alarm_and_an_error_for_one_
     assert house.verify(new, *TRIPLE) is VALID
     house.now_ms += 120_000
     assert house.verify(expired, *OTHER) is NEVER_ISSUED
+
+
+def test_segments_beside_a_damaged_one_are_still_read(house):
+    key = house.issue(*TRIPLE).key
+    house.now_ms += 60_000
+    lost = house.issue(*OTHER).key
+    house.close()
+    first, second = sorted((house.directory / "ledger").glob("*.sqlite3"))
+    with sqlite3.connect(second) as database:
+        database.execute("UPDATE batch SET records = substr(records, 1, 35)")
+    house.open()
+    assert house.verify(key, *TRIPLE) is VALID
+    assert house.verify(lost, *OTHER) is FORGOTTEN
+    assert first.exists()
+    assert second.with_suffix(".damaged").exists()
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_clock_that_is_a_little_behind_after_a_reboot_goes_on_from_the_last_record(house, killed):
+    house.now_ms += 58_000
+    house.issue(*TRIPLE)
+    house.now_ms += 5_000
+    key = house.issue(*OTHER).key
+    if killed:
+        house.lose()
+    else:
+        house.close()
+    house.boot_id = "second-boot"
+    house.wrong_ms = -9_000
+    house.open()
+    assert ("clock", "start") not in house.alarms()
+    renewed = house.issue(*TRIPLE).key
+    assert house.verify(renewed, *TRIPLE) is VALID
+    assert house.verify(key, *OTHER) is VALID
+    house.now_ms += 119_999
+    assert house.verify(renewed, *TRIPLE).reason == "key-replayed"
+    house.now_ms += 1
+    assert house.verify(renewed, *TRIPLE) is EXPIRED
+
+
+def test_killed_and_far_behind_after_a_reboot_is_time_that_ran_backwards(house):
+    house.now_ms += 58_000
+    key = house.issue(*TRIPLE).key
+    house.lose()
+    house.boot_id = "second-boot"
+    house.wrong_ms = -30_000
+    house.open()
+    assert ("clock", "start") in house.alarms()
+    assert house.verify(key, *TRIPLE) is FORGOTTEN
 
 
 def test_reboot_within_a_lifetime_loses_no_key(house):
