@@ -13,13 +13,15 @@ from pathlib import Path
 
 import uvloop
 
-from sidecar.component import Limits, Link
+from sidecar.administration import Situation, administration
 from sidecar.config import Config
 from sidecar.engine import Engine
 from sidecar.errors import KeyServiceUnavailable
 from sidecar.jobs import Evidence
 from sidecar.key_client import KeyClient
 from sidecar.keyd_child import KeydChild
+from sidecar.links import Links
+from sidecar.metrics import Metrics
 from sidecar.observers import Observers
 from sidecar.s2s.checker import Checker
 from sidecar.s2s.credentials import Credentials
@@ -30,7 +32,6 @@ from sidecar.store import History
 log = logging.getLogger(__name__)
 
 _KEYD_START_SECONDS = 10.0
-_GRACE_SECONDS = 5.0
 
 
 def run(config: Config) -> int:
@@ -44,9 +45,11 @@ async def _serve(config: Config) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     try:
-        async with _key_service(config) as keys, _checker(config) as checker:
-            async with _history(config) as history:
-                observers = Observers(history)
+        async with _key_service(config) as keys, _history(config) as history:
+            situation = Situation(keys, history)
+            metrics = Metrics(situation.snapshot)
+            async with _checker(config, metrics) as checker:
+                observers = Observers(history, metrics)
                 engine = Engine(
                     keys,
                     checker,
@@ -54,9 +57,9 @@ async def _serve(config: Config) -> int:
                     on_decision=observers.note_decision,
                     on_report=observers.note_report,
                 )
-                async with _links(config, engine):
-                    await stopping.wait()
-                    log.info("stopping")
+                situation.links = links = Links(engine)
+                async with administration(config, situation, metrics):
+                    await links.run(config, stopping)
     except (KeyServiceUnavailable, OSError, sqlite3.Error) as error:
         log.error("cannot start: %s", error)
         return 1
@@ -96,9 +99,9 @@ async def _start_child(config: Config, stack: AsyncExitStack) -> Path:
 
 
 @asynccontextmanager
-async def _checker(config: Config) -> AsyncIterator[Checker]:
+async def _checker(config: Config, metrics: Metrics) -> AsyncIterator[Checker]:
     checker = Checker(
-        Resolver(config.check.nameservers),
+        Resolver(config.check.nameservers, on_lookup=metrics.note_lookup),
         credentials=Credentials(config.certificate),
         certificates=Certificates(config.check.trusted_certificates),
         accepted=[Evidence(evidence) for evidence in config.check.evidence],
@@ -123,17 +126,3 @@ async def _history(config: Config) -> AsyncIterator[History]:
         yield history
     finally:
         await history.close()
-
-
-@asynccontextmanager
-async def _links(config: Config, engine: Engine) -> AsyncIterator[None]:
-    """Every link, up as long as it can be; ended with a grace for what is being answered."""
-    limits = Limits(check_seconds=config.check.timeout_seconds)
-    links = [Link(link, engine, limits=limits) for link in config.link]
-    async with asyncio.TaskGroup() as running:
-        for link in links:
-            running.create_task(link.run())
-        try:
-            yield
-        finally:
-            await asyncio.gather(*(link.stop(_GRACE_SECONDS) for link in links))

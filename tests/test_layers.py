@@ -30,8 +30,12 @@ TIERS = {
     "sidecar.s2s": 3,
     "sidecar.component": 3,
     "sidecar.store": 3,
+    "sidecar.metrics": 3,
+    "sidecar.admin": 3,
     "sidecar.keyd_child": 4,
     "sidecar.observers": 4,
+    "sidecar.links": 4,
+    "sidecar.administration": 4,
     "sidecar.daemon": 4,
     "sidecar.lab": 4,
     "sidecar.cli": 5,
@@ -43,9 +47,10 @@ OUTSIDE = {
     "slixmpp": ["sidecar.component", "sidecar.lab"],
     "aiodns": ["sidecar.s2s"],
     "pycares": ["sidecar.s2s"],
-    "aiohttp": [],
+    "aiohttp": ["sidecar.admin"],
     "click": ["sidecar.cli"],
     "dns": ["sidecar.lab"],
+    "prometheus_client": ["sidecar.metrics"],
 }
 
 

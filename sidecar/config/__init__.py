@@ -2,6 +2,7 @@
 
 from sidecar.config.load import load, parse
 from sidecar.config.types import (
+    AdminConfig,
     CertificateConfig,
     CheckConfig,
     Config,
@@ -12,6 +13,7 @@ from sidecar.config.types import (
 )
 
 __all__ = [
+    "AdminConfig",
     "CertificateConfig",
     "CheckConfig",
     "Config",

@@ -11,9 +11,10 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from sidecar.config.admin_rules import admin_problems
 from sidecar.config.link_domains import LinkDomains
 from sidecar.config.rules import cross_problems, read_private, read_secret
-from sidecar.config.types import CertificateConfig, CheckConfig, Config, LinkConfig
+from sidecar.config.types import AdminConfig, CertificateConfig, CheckConfig, Config, LinkConfig
 from sidecar.errors import ConfigError, InvalidValue, Problem
 from sidecar.names import Domain
 
@@ -113,6 +114,8 @@ class _Reader:
             self.links.append(values)
         elif type_ is CheckConfig:
             self.nameservers = values.get("nameservers") or ()
+        elif type_ is AdminConfig:
+            self.problems += admin_problems(values)
         return type_(**values) if len(self.problems) == before else None
 
     def _value(self, hint: Any, given: object, place: str) -> Any:

@@ -108,6 +108,27 @@ class CertificateConfig(Struct, frozen=True, kw_only=True):
     key: Annotated[Path, Meta(description="PEM file with its private key, not open to every user")]
 
 
+class AdminConfig(Struct, frozen=True, kw_only=True):
+    """`[admin]`: the HTTP API for operators, and what Prometheus reads."""
+
+    socket: Annotated[
+        Path | None,
+        Meta(description="Unix socket of the API; without it `api.sock` in `state_directory`"),
+    ] = None
+    listen: Annotated[
+        tuple[str, ...],
+        Meta(description="TCP addresses of the API, `IP:port`; not loopback only with TLS"),
+    ] = ("127.0.0.1:5290",)
+    certificate: Annotated[
+        Path | None, Meta(description="PEM file with the certificate chain for TLS on `listen`")
+    ] = None
+    key: Annotated[Path | None, Meta(description="PEM file with its private key")] = None
+    hosts: Annotated[
+        tuple[str, ...],
+        Meta(description="more names under which clients reach `listen`, for the Host check"),
+    ] = ()
+
+
 class HistoryConfig(Struct, frozen=True, kw_only=True):
     """`[history]`: one record for each handshake, in `state_directory`. 0 keeps none."""
 
@@ -143,5 +164,6 @@ class Config(Struct, frozen=True, kw_only=True):
     certificate: Annotated[
         tuple[CertificateConfig, ...], Meta(description="one table for each client certificate")
     ] = ()
+    admin: AdminConfig = field(default_factory=AdminConfig)
     history: HistoryConfig = field(default_factory=HistoryConfig)
     log: LogConfig = field(default_factory=LogConfig)

@@ -56,6 +56,8 @@ class SidecarSettings:
     log_level: str = "debug"
     check: Mapping[str, Any] = field(default_factory=dict)
     """More keys of `[check]`."""
+    admin: Mapping[str, Any] = field(default_factory=lambda: {"listen": []})
+    """`[admin]`; the socket in the state directory is always there."""
     toml: str = ""
     """Appended as it is."""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -143,6 +145,8 @@ class Sidecar:
         lines += [
             f"{key} = {_toml(value)}" for key, value in {**check, **self.settings.check}.items()
         ]
+        lines += ["", "[admin]"]
+        lines += [f"{key} = {_toml(value)}" for key, value in self.settings.admin.items()]
         lines += ["", "[log]", f"level = {_toml(self.settings.log_level)}", ""]
         for number, link in enumerate(self.settings.links):
             secret_file = self.directory / f"link-{number}.secret"

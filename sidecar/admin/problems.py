@@ -1,0 +1,74 @@
+"""Every error as a problem document (RFC 9457), with a stable `type` and `code`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+from aiohttp import web
+
+CONTENT_TYPE = "application/problem+json"
+
+TITLES: Mapping[str, tuple[int, str]] = {
+    "invalid-input": (400, "The request is not what this operation takes"),
+    "malformed-json": (400, "The body is not JSON"),
+    "malformed-request": (400, "The request is not HTTP as we take it"),
+    "host-not-allowed": (403, "This name is not ours"),
+    "origin-not-allowed": (403, "Requests from this web page are not taken"),
+    "not-found": (404, "There is nothing here"),
+    "method-not-allowed": (405, "This method is not for this resource"),
+    "body-too-large": (413, "The body is too large"),
+    "unsupported-media-type": (415, "The body must be application/json"),
+    "internal-error": (500, "A fault of ours; the log has more under this request id"),
+}
+"""Code to HTTP status and title, for what HTTP itself can get wrong."""
+
+
+class ProblemResponse(Exception):
+    """An answer that is a problem document. `more` are further members of it."""
+
+    def __init__(
+        self,
+        code: str,
+        detail: str = "",
+        *,
+        headers: Mapping[str, str] | None = None,
+        **more: object,
+    ) -> None:
+        super().__init__(code)
+        self.code = code
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.more = more
+
+
+def render(problem: ProblemResponse, request_id: str) -> web.Response:
+    """Return the response for a problem."""
+    status, title = TITLES[problem.code]
+    members: dict[str, object] = {
+        "type": f"urn:dialback-sidecar:problem:{problem.code}",
+        "code": problem.code,
+        "title": title,
+        "status": status,
+    }
+    if problem.detail:
+        members["detail"] = problem.detail
+    members |= problem.more
+    members["request_id"] = request_id
+    return web.Response(
+        status=status,
+        body=msgspec.json.encode(members),
+        headers={**problem.headers, "Content-Type": CONTENT_TYPE},
+    )
+
+
+def from_http(error: web.HTTPException) -> ProblemResponse:
+    """Return the problem for an error that aiohttp itself raised."""
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        return ProblemResponse("method-not-allowed", headers={"Allow": allowed})
+    if isinstance(error, web.HTTPRequestEntityTooLarge):
+        return ProblemResponse("body-too-large")
+    if error.status == 404:
+        return ProblemResponse("not-found")
+    return ProblemResponse("malformed-request" if error.status < 500 else "internal-error")

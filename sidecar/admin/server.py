@@ -1,0 +1,71 @@
+"""The admin API as a part of the daemon: started and stopped with it."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from pathlib import Path
+
+from aiohttp import web
+
+from sidecar.admin.listeners import listen
+from sidecar.admin.middleware import answer_errors_as_problems, refuse_foreign_names
+from sidecar.admin.views import Health, Views
+from sidecar.config import AdminConfig
+from sidecar.config.rules import split_address
+
+MAX_BODY_BYTES = 64 * 1024
+_SHUTDOWN_SECONDS = 2.0
+
+
+class AdminServer:
+    """One application on every address of the configuration."""
+
+    def __init__(
+        self,
+        config: AdminConfig,
+        unix_path: Path,
+        *,
+        health: Callable[[], Health],
+        exposition: Callable[[], bytes],
+    ) -> None:
+        self._config = config
+        self._unix_path = unix_path
+        self._runner = web.AppRunner(
+            _application(config, Views(health, exposition)),
+            access_log=None,
+            shutdown_timeout=_SHUTDOWN_SECONDS,
+        )
+        self.failed: list[str] = []
+        """Addresses where it does not listen although it should."""
+
+    async def start(self) -> None:
+        """Listen. What cannot be listened on is in `failed` and in the log."""
+        await self._runner.setup()
+        self.failed = await listen(self._runner, self._config, self._unix_path)
+
+    async def close(self) -> None:
+        await self._runner.cleanup()
+        if str(self._unix_path) not in self.failed:
+            self._unix_path.unlink(missing_ok=True)
+
+
+def _application(config: AdminConfig, views: Views) -> web.Application:
+    application = web.Application(
+        middlewares=[answer_errors_as_problems, refuse_foreign_names(_names(config))],
+        client_max_size=MAX_BODY_BYTES,
+    )
+    application.router.add_get("/healthz", views.alive)
+    application.router.add_get("/readyz", views.ready)
+    application.router.add_get("/metrics", views.metrics)
+    return application
+
+
+def _names(config: AdminConfig) -> frozenset[str]:
+    """The names a client may call us by: where we listen, and what the configuration adds."""
+    names = {name.lower() for name in config.hosts}
+    for address in config.listen:
+        split = split_address(address)
+        if split is not None and not ipaddress.ip_address(split[0]).is_unspecified:
+            names.add(split[0])
+    return frozenset(names)
