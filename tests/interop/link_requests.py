@@ -1,13 +1,14 @@
-"""The stanzas of docs/link-protocol.md as anybody could write them, with a MAC or without."""
+"""Requests and replies of docs/link-protocol.md as anybody could write them, MAC or no MAC."""
 
 from __future__ import annotations
 
 import secrets
 from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 from host_servers import CAPULET, SIDECAR
 
-from sidecar.protocol.link_mac import LinkKey, canonical_request
+from sidecar.protocol.link_mac import LinkKey, canonical_element, canonical_reply, canonical_request
 
 NAMESPACE = "urn:dialback-sidecar:1"
 _PAIR = "sender='{sender}' target='{target}' stream='D60000229F' remaining='3000'"
@@ -58,3 +59,13 @@ def request(
     iq = ElementTree.fromstring(plain)
     mac = LinkKey(secret.encode()).mac(canonical_request(iq, iq[0]))
     return plain.replace(f"xmlns='{NAMESPACE}'", f"xmlns='{NAMESPACE}' mac='{mac}'", 1), id
+
+
+def reply(asked: Element, inside: str, *, sender: str = SIDECAR, secret: str | None = None) -> str:
+    """Return the iq that answers the request `asked` with `inside`; with `secret` it has a MAC."""
+    id, to = asked.get("id", ""), asked.get("from", "")
+    if secret is not None:
+        canonical = canonical_element(ElementTree.fromstring(inside))
+        mac = LinkKey(secret.encode()).mac(canonical_reply(asked[0].get("mac", ""), canonical))
+        inside = inside.replace(f"xmlns='{NAMESPACE}'", f"xmlns='{NAMESPACE}' mac='{mac}'", 1)
+    return f"<iq type='result' id='{id}' from='{sender}' to='{to}'>{inside}</iq>"

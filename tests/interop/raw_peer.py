@@ -18,7 +18,7 @@ from xml.etree.ElementTree import Element
 from raw_stream import DIALBACK, STREAM, TLS, RawStream, StreamEnded
 
 from sidecar.lab.addresses import free_ports, fresh_address
-from sidecar.lab.certificates import self_signed
+from sidecar.lab.certificates import Certificate, self_signed
 from sidecar.lab.dns import DnsServer
 
 Answer = Callable[[RawStream, Element], Awaitable[None]]
@@ -41,6 +41,9 @@ class RawPeer:
         (self.port,) = free_ports(self.address)
         self.tls = tls
         self.certificate = self_signed(*domains)
+        """What it shows to those who connect to it."""
+        self.client_certificate: Certificate | None = None
+        """What it shows on streams it opens. None, so that its keys have to prove its domain."""
         self.issued: dict[tuple[str, str, str], str] = {}
         """(sender, target, stream ID) to the key this peer presented."""
         self.streams: list[RawStream] = []
@@ -82,7 +85,9 @@ class RawPeer:
         if self.tls if tls is None else tls:
             await stream.send("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
             await stream.receive(TLS + "proceed")
-            await stream.start_tls(self._tls_context(ssl.PROTOCOL_TLS_CLIENT), target)
+            await stream.start_tls(
+                self._tls_context(ssl.PROTOCOL_TLS_CLIENT, self.client_certificate), target
+            )
             await stream.send_header(from_=claimed, to=target, version="1.0")
             await stream.wait_header()
             await stream.receive(STREAM + "features")
@@ -187,7 +192,7 @@ class RawPeer:
                 await stream.close()
             elif element.tag == TLS + "starttls":
                 await stream.start_tls(
-                    self._tls_context(ssl.PROTOCOL_TLS_SERVER),
+                    self._tls_context(ssl.PROTOCOL_TLS_SERVER, self.certificate),
                     first="<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>",
                 )
                 await self._greet(stream, offer_tls=False)
@@ -215,11 +220,12 @@ class RawPeer:
         if not offer_tls:
             self._greeted.put_nowait(None)
 
-    def _tls_context(self, protocol: int) -> ssl.SSLContext:
+    def _tls_context(self, protocol: int, shown: Certificate | None) -> ssl.SSLContext:
         context = ssl.SSLContext(protocol)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-        context.load_cert_chain(*self.certificate.write(self._directory, self.domain))
+        if shown is not None:
+            context.load_cert_chain(*shown.write(self._directory, f"{protocol}"))
         return context
 
     async def __aenter__(self) -> Self:

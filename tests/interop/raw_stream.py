@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Self, cast
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
@@ -106,7 +107,10 @@ class RawStream:
         await self.send(f"<db:{name}{shown}>{key}</db:{name}>")
 
     async def close(self) -> None:
+        """Close the stream, and give the other end a moment to do the same."""
         await self.send("</stream:stream>")
+        with suppress(TimeoutError):
+            await self.wait_ended(timeout_seconds=2)
         self.abort()
 
     def abort(self) -> None:

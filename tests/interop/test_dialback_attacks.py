@@ -18,6 +18,8 @@ from raw_peer import RawPeer
 from raw_stream import DIALBACK, RawStream, StreamEnded
 from world import Visit, message
 
+from sidecar.lab.certificates import self_signed
+
 FORGED = "5e" * 32
 
 
@@ -98,6 +100,25 @@ async def test_server_that_claims_the_domain_of_another_is_refused(stage: Stage,
     await stream.wait_ended()
     _, asked = await stage.victim.next_request("verify")
     assert (asked.get("from"), asked.get("to")) == (CAPULET, stage.victim.domain)
+    await stage.assert_nothing_came_of_it(stream)
+
+
+async def test_certificate_of_mallorys_own_making_proves_nothing(stage: Stage) -> None:
+    """It bears the victim's name, and is not the one that the victim's server shows."""
+    stage.mallory.client_certificate = self_signed(stage.victim.domain)
+    stream = await stage.visit.stream(stage.mallory, sender=stage.victim.domain)
+    await stage.claim(stream)
+    assert (await stream.receive(DIALBACK + "result")).get("type") == "invalid"
+    await stage.assert_nothing_came_of_it(stream)
+
+
+async def test_own_certificate_of_mallory_proves_nothing_about_the_victim(stage: Stage) -> None:
+    stage.mallory.client_certificate = stage.mallory.certificate
+    stream = await stage.visit.stream(stage.mallory)
+    assert (await stage.mallory.authenticate(stream, target=CAPULET)).get("type") == "valid"
+    await stage.claim(stream)
+    answer = await stream.receive(DIALBACK + "result")
+    assert (answer.get("to"), answer.get("type")) == (stage.victim.domain, "error")
     await stage.assert_nothing_came_of_it(stream)
 
 
