@@ -1,9 +1,14 @@
-"""Room kept on the disk for the one change that must never be refused: revoking a secret."""
+"""Room kept on the disk for what must not be refused: revoking a secret, and starting."""
 
 from __future__ import annotations
 
 import os
+import sqlite3
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
+
+_Result = TypeVar("_Result")
 
 _BYTES = 256 * 1024
 
@@ -28,10 +33,18 @@ class Ballast:
         except OSError:
             self._path.unlink(missing_ok=True)
 
-    def drop(self) -> bool:
-        """Give the room back; return whether there was any."""
+    def make_room_for(self, step: Callable[[], _Result]) -> _Result:
+        """Do `step`; if it fails, drop the ballast and do it once more.
+
+        `step` is a transaction: where it raises it has changed nothing.
+        """
         try:
+            return step()
+        except (sqlite3.Error, OSError):
+            if not self._path.exists():
+                raise
             self._path.unlink()
-        except OSError:
-            return False
-        return True
+            try:
+                return step()
+            finally:
+                self.take_on()

@@ -58,7 +58,7 @@ class KeyService:
             )
             journal.discard()
             complete = False
-        self._save_facts(clean_stop=False)
+        ballast.make_room_for(lambda: self._save_facts(clean_stop=False))
         self._ledger = DurableLedger(
             self._versions, journal, limits, self._alarms, complete=complete, now_ms=now_ms
         )

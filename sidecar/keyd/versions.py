@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import secrets
-import sqlite3
 from collections.abc import Sequence
 
 from sidecar.errors import SidecarError
@@ -92,18 +91,13 @@ class Versions:
         if version is None:
             raise NotDone("no-such-version")
         self.keyring.remove(version.id)
-        made: list[SecretVersion] = []
-        try:
-            gone = self._revoke(version, version is active, made, now_ms)
-        except sqlite3.Error:
-            if not self._ballast.drop():
-                raise
-            made.clear()
-            gone = self._revoke(version, version is active, made, now_ms)
-        for each in made:
-            self._take_in(each, now_ms)
-        self._ballast.take_on()
-        return [gone, *(each.facts for each in made)]
+        gone, made = self._ballast.make_room_for(
+            lambda: self._revoke(version, version is active, now_ms)
+        )
+        if made is None:
+            return [gone]
+        self._take_in(made, now_ms)
+        return [gone, made.facts]
 
     def import_secret(
         self, domain: str, secret: bytes, lasting_ms: int, now_ms: int, *, issue: bool
@@ -173,13 +167,12 @@ class Versions:
         return SecretVersion(self._store.add(domain, "ledger", now_ms, secret), KeyMaker(secret))
 
     def _revoke(
-        self, version: SecretVersion, was_active: bool, made: list[SecretVersion], now_ms: int
-    ) -> VersionFacts:
+        self, version: SecretVersion, was_active: bool, now_ms: int
+    ) -> tuple[VersionFacts, SecretVersion | None]:
         with self._store.transaction():
             gone = self._store.destroy(version.facts, revoked_ms=now_ms)
-            if was_active:
-                made.append(self._add(version.facts.domain, now_ms))
-        return gone
+            made = self._add(version.facts.domain, now_ms) if was_active else None
+        return gone, made
 
     def _take_in(self, version: SecretVersion, now_ms: int) -> None:
         """It is stored; make it known, and see to it that it is rotated in time."""

@@ -64,19 +64,21 @@ def test_rotation_every_second_fails_no_honest_key(keyd):
 
 def test_kills_at_random_lose_no_handed_out_key_and_make_nothing_valid(keyd):
     handed_out, forged = [], "0" * 64
+    roomy = [f"--max-entries{of}={10**7}" for of in ("", "-per-domain", "-per-zone")]
     for turn in range(KILLS):
-        keyd.start("--rotate-every", "1s")
+        keyd.start("--rotate-every", "1s", *roomy)
         issued = []
         thread = threading.Thread(target=issue_until_killed, args=(keyd, turn, issued))
         thread.start()
         while not issued:
+            assert thread.is_alive()
             time.sleep(0.001)
         time.sleep(random.uniform(0, 0.1))
         keyd.kill()
         thread.join(30)
         handed_out += random.sample(issued, min(len(issued), 50))
         handed_out = handed_out[-400:]
-    keyd.start()
+    keyd.start(*roomy)
     for stream, key in handed_out:
         assert keyd.ask(VerifyKey(*triple(stream), forged)).outcome == "invalid"
         assert keyd.ask(VerifyKey(*triple(stream), key)) == VALID
@@ -130,6 +132,10 @@ def test_full_disk_gives_errors_revoking_works_and_room_heals_it(small_disk, tmp
         assert revoked.count == 2
         verdict = keyd.ask(VerifyKey("mantua.example", "montague.example", "S1", other))
         assert verdict.outcome == "invalid"
+        keyd.kill()
+        keyd.start()
+        answer = keyd.ask(VerifyKey(*triple("S1"), key))  # what was open has made some room
+        assert answer in (VALID, Failed("journal-failed"))
         fill.unlink()
         assert isinstance(keyd.ask(IssueKey(*triple("S2"))), KeyIssued)
         assert keyd.ask(VerifyKey(*triple("S1"), key)) == VALID
