@@ -33,6 +33,8 @@ from sidecar.keys.limits import Limits
 
 log = logging.getLogger("sidecar.keyd")
 
+FIRST_TOKEN_FILE = "admin-token"  # noqa: S105 # a file name
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run keyd; exit status 0 after a clean stop, 1 when it cannot serve, 2 for bad arguments."""
@@ -63,9 +65,9 @@ def _run(options: argparse.Namespace) -> None:
             service,
             [
                 Entrance(
-                    inherited_listener() or _listen(stack, options.socket),
+                    inherited_listener() or _listen(stack, options.socket, options.socket_group),
                     own | set(options.client_user),
-                    frozenset({Capability.LEDGER}),
+                    frozenset({Capability.LEDGER, Capability.BEARER}),
                 ),
                 Entrance(_listen(stack, admin_socket), own | {0}, frozenset({Capability.ADMIN})),
             ],
@@ -99,6 +101,7 @@ def _open(
         ),
         rotation_ms=options.rotate_every,
         memory_locked=memory_locked,
+        first_token_file=directory.path / FIRST_TOKEN_FILE,
     )
 
 
@@ -109,8 +112,8 @@ def _restore(options: argparse.Namespace, directory: StateDirectory) -> None:
     print(f"restored {count} sender domains, each with a new secret")
 
 
-def _listen(stack: ExitStack, path: Path) -> socket.socket:
-    listener = stack.enter_context(listen(path))
+def _listen(stack: ExitStack, path: Path, group: int | None = None) -> socket.socket:
+    listener = stack.enter_context(listen(path, group))
     stack.callback(path.unlink, missing_ok=True)
     return listener
 

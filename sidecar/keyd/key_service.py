@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from sidecar.keyd.administration import Administration
 from sidecar.keyd.alarms import Alarms
 from sidecar.keyd.ballast import Ballast
+from sidecar.keyd.bearer_desk import BearerDesk
 from sidecar.keyd.clock import ClockSource, LedgerClock
 from sidecar.keyd.durable_ledger import FAULTS, DurableLedger
 from sidecar.keyd.journal import Journal
 from sidecar.keyd.kek_rotation import KekRotation
 from sidecar.keyd.secret_store import SecretStore
+from sidecar.keyd.token_store import TokenStore
 from sidecar.keyd.versions import Versions
 from sidecar.keys.limits import Limits
-from sidecar.keys.messages import AdminRequest, LedgerRequest, Reply
+from sidecar.keys.messages import (
+    AdminRequest,
+    AsBearer,
+    LedgerRequest,
+    Reply,
+    TokenRequest,
+    WhoBears,
+)
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +47,12 @@ class KeyService:
         limits: Limits,
         rotation_ms: int,
         memory_locked: bool = False,
+        first_token_file: Path | None = None,
     ) -> None:
-        """Load everything. Raises DamagedRow, sqlite3.Error."""
+        """Load everything. Raises DamagedRow, OSError, sqlite3.Error.
+
+        An administrator's token is written to `first_token_file` if there is no token at all.
+        """
         store.unseal(kek.sealer)
         self._store = store
         self._journal = journal
@@ -65,6 +79,10 @@ class KeyService:
         self._administration = Administration(
             store, self._versions, self._ledger, kek, self._alarms, memory_locked=memory_locked
         )
+        self._tokens = TokenStore(store)
+        if first_token_file is not None:
+            self._tokens.create_first(first_token_file, now_ms)
+        self._desk = BearerDesk(store, self._tokens, self._versions, self._administration.answer)
         self._next_tend_ms = now_ms
         self._next_save_ms = now_ms + _SAVE_MS
 
@@ -72,9 +90,12 @@ class KeyService:
         """Answer requests about keys, in order."""
         return self._ledger.apply(batch, self._clock.now_ms())
 
-    def administer(self, request: AdminRequest) -> Reply:
+    def administer(self, request: AdminRequest | TokenRequest | AsBearer | WhoBears) -> Reply:
         """Answer one request of an operator."""
-        return self._administration.answer(request, self._clock.now_ms())
+        now_ms = self._clock.now_ms()
+        if isinstance(request, TokenRequest | AsBearer | WhoBears):
+            return self._desk.answer(request, now_ms)
+        return self._administration.answer(request, now_ms)
 
     def tend(self) -> None:
         """Do what is due; call it often. A failure is an alarm, and is tried again."""
@@ -98,6 +119,7 @@ class KeyService:
         try:
             self._journal.close()
             self._versions.save_usage()
+            self._tokens.save_uses()
             self._save_facts(clean_stop=True)
         except FAULTS as error:
             log.error("no clean stop: %s", error)
@@ -111,6 +133,7 @@ class KeyService:
 
     def _save(self) -> None:
         self._versions.save_usage()
+        self._tokens.save_uses()
         self._save_facts(clean_stop=False)
 
     def _save_facts(self, *, clean_stop: bool) -> None:

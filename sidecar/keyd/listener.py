@@ -1,4 +1,4 @@
-"""The Unix socket of keyd: only its owner can connect, and the kernel says who did."""
+"""The Unix sockets of keyd: who can connect, and who the kernel says did."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class SocketInUse(SidecarError):
     """The socket's path cannot be taken."""
 
 
-def listen(path: Path) -> socket.socket:
-    """Return a listening socket of mode 0600. A dead one at `path` is replaced.
+def listen(path: Path, group: int | None = None) -> socket.socket:
+    """Return a listening socket of mode 0600, or 0660 for a group. A dead one is replaced.
 
     Raises SocketInUse, OSError.
     """
@@ -35,6 +35,9 @@ def listen(path: Path) -> socket.socket:
     previous = os.umask(0o177)
     try:
         listener.bind(os.fspath(path))
+        if group is not None:
+            os.chown(path, -1, group)
+            path.chmod(0o660)
         listener.listen(64)
     except OSError:
         listener.close()

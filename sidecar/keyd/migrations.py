@@ -51,7 +51,20 @@ def _versions_and_sealing(database: sqlite3.Connection, seal: Seal) -> None:
         )
 
 
-MIGRATIONS = (_first, _versions_and_sealing)
+def _tokens(database: sqlite3.Connection, _: Seal) -> None:
+    database.execute(
+        "CREATE TABLE token (id TEXT PRIMARY KEY, digest BLOB NOT NULL UNIQUE, name TEXT NOT NULL,"
+        " scopes TEXT NOT NULL, domains TEXT, created_ms INTEGER NOT NULL, expires_ms INTEGER,"
+        " revoked_ms INTEGER, last_use_ms INTEGER) STRICT"
+    )
+    database.execute(
+        "CREATE TABLE done (token_id TEXT NOT NULL, repeat_key TEXT NOT NULL,"
+        " request BLOB NOT NULL, reply BLOB NOT NULL, at_ms INTEGER NOT NULL,"
+        " PRIMARY KEY (token_id, repeat_key)) STRICT"
+    )
+
+
+MIGRATIONS = (_first, _versions_and_sealing, _tokens)
 
 
 def check_schema(database: sqlite3.Connection) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import grp
 import pwd
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,6 +37,13 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         metavar="USER",
         help="another user (name or uid) that may use the socket; can be repeated",
+    )
+    add(
+        "--socket-group",
+        type=_gid,
+        metavar="GROUP",
+        help="group that can reach the socket, one of ours (mode 0660), where systemd does not"
+        " make the socket; only --client-user may use it",
     )
     add(
         "--kek-file",
@@ -116,6 +124,13 @@ def _uid(text: str) -> int:
         return int(text) if text.isdecimal() else pwd.getpwnam(text).pw_uid
     except KeyError:
         raise argparse.ArgumentTypeError(f"expected a user, got {text!r}") from None
+
+
+def _gid(text: str) -> int:
+    try:
+        return int(text) if text.isdecimal() else grp.getgrnam(text).gr_gid
+    except KeyError:
+        raise argparse.ArgumentTypeError(f"expected a group, got {text!r}") from None
 
 
 def _positive(text: str) -> int:

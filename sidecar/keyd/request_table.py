@@ -12,21 +12,32 @@ from typing import Any
 
 from sidecar.errors import InvalidValue, SidecarError, shorten
 from sidecar.keys.messages import (
+    AsBearer,
     Backup,
+    CreateToken,
     EndKey,
     GetStatus,
     ImportSecret,
     IssueKey,
+    ListTokens,
     ListVersions,
     Request,
     RevokeSecret,
+    RevokeToken,
     RotateKek,
     RotateSecret,
     VerifyKey,
+    WhoBears,
 )
+from sidecar.keys.scopes import ALL_SCOPES
 from sidecar.names import DialbackKey, Domain, StreamId
 
 MAX_SECRET_BYTES = 1024
+MAX_NAME_CHARACTERS = 100
+MAX_TOKEN_CHARACTERS = 100
+MAX_TOKEN_DOMAINS = 100
+MAX_TOKEN_SECONDS = 10 * 365 * 86400
+MAX_REPEAT_KEY_CHARACTERS = 200
 
 
 class Capability(enum.Enum):
@@ -34,6 +45,7 @@ class Capability(enum.Enum):
 
     LEDGER = "ledger"
     ADMIN = "admin"
+    BEARER = "bearer"
 
 
 class NotPermitted(SidecarError):
@@ -79,7 +91,41 @@ def _absolute_path(request: Backup) -> None:
         raise InvalidValue("path", "expected an absolute path")
 
 
-def _nothing(_: RotateKek | GetStatus) -> None:
+def _new_token(request: CreateToken) -> None:
+    _printable(request.name, "name", MAX_NAME_CHARACTERS)
+    if not request.scopes or not set(request.scopes) <= set(ALL_SCOPES):
+        raise InvalidValue("scopes", "expected scopes that there are")
+    if request.domains is not None:
+        if not 1 <= len(request.domains) <= MAX_TOKEN_DOMAINS:
+            raise InvalidValue("domains", f"expected 1 to {MAX_TOKEN_DOMAINS}")
+        for domain in request.domains:
+            _check_domain(domain, "domains")
+    if request.seconds is not None and not 1 <= request.seconds <= MAX_TOKEN_SECONDS:
+        raise InvalidValue("seconds", f"expected 1 to {MAX_TOKEN_SECONDS}")
+
+
+def _token_id(request: RevokeToken) -> None:
+    _printable(request.id, "id", MAX_TOKEN_CHARACTERS)
+
+
+def _token(request: WhoBears | AsBearer) -> None:
+    if not 1 <= len(request.token) <= MAX_TOKEN_CHARACTERS:
+        raise InvalidValue("token", f"expected 1 to {MAX_TOKEN_CHARACTERS} characters")
+
+
+def _inner(request: AsBearer) -> None:
+    _token(request)
+    if request.repeat_key is not None:
+        _printable(request.repeat_key, "repeat_key", MAX_REPEAT_KEY_CHARACTERS)
+    TABLE[type(request.request)][1](request.request)
+
+
+def _printable(text: str, field: str, most: int) -> None:
+    if not (1 <= len(text) <= most and text.isprintable()):
+        raise InvalidValue(field, f"expected 1 to {most} printable characters")
+
+
+def _nothing(_: RotateKek | GetStatus | ListTokens) -> None:
     """It has no field."""
 
 
@@ -100,5 +146,10 @@ TABLE: dict[type[Request], tuple[Capability, Callable[[Any], None]]] = {
     RotateKek: (Capability.ADMIN, _nothing),
     GetStatus: (Capability.ADMIN, _nothing),
     Backup: (Capability.ADMIN, _absolute_path),
+    CreateToken: (Capability.ADMIN, _new_token),
+    ListTokens: (Capability.ADMIN, _nothing),
+    RevokeToken: (Capability.ADMIN, _token_id),
+    AsBearer: (Capability.BEARER, _inner),
+    WhoBears: (Capability.BEARER, _token),
 }
 """Each request: who may ask it, and the check of its fields."""

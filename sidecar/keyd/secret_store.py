@@ -29,6 +29,9 @@ class SecretStore:
         path.chmod(0o600)
         self.path = path
         self._database = sqlite3.connect(path, isolation_level=None)
+        self.before_commit: Callable[[], None] | None = None
+        self.changed: list[tuple[str, int]] = []
+        """(domain, number) of what the transaction added or destroyed, in order."""
         self._sealer: Sealer | None = None
         try:
             # A rollback journal is erased with each commit; a write-ahead log would keep old
@@ -57,6 +60,11 @@ class SecretStore:
                 self.set_fact("store-id", os.urandom(8).hex())
         self._sealer = make_sealer(self.store_id)
         migrate(self._database, self._sealer.seal)
+
+    @property
+    def database(self) -> sqlite3.Connection:
+        """For what is stored beside the secrets, and changes in one transaction with them."""
+        return self._database
 
     @property
     def store_id(self) -> str:
@@ -115,10 +123,13 @@ class SecretStore:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All that is done inside, or nothing of it."""
+        """All that is done inside, or nothing of it; `before_commit` is a part of it."""
         self._database.execute("BEGIN IMMEDIATE")
+        self.changed.clear()
         try:
             yield
+            if self.before_commit is not None:
+                self.before_commit()
             self._database.execute("COMMIT")
         finally:
             if self._database.in_transaction:
@@ -140,6 +151,7 @@ class SecretStore:
         assert kind in ("ledger", "stateless")
         facts = VersionFacts(cursor.lastrowid, domain, number, kind, now_ms, ends_ms)  # type: ignore[arg-type]
         self._seal(facts, secret)
+        self.changed.append((domain, number))
         return facts
 
     def destroy(
@@ -152,6 +164,7 @@ class SecretStore:
             (revoked_ms, removed_ms, facts.id),
         )
         self._seal(gone, b"")
+        self.changed.append((facts.domain, facts.number))
         old = [
             (each.id,)
             for each in self.facts_of(facts.domain)

@@ -112,27 +112,45 @@ def test_socket_and_every_file_are_for_their_owner_only(running_keyd):
     assert stat.S_IMODE((running_keyd.state / "ledger").stat().st_mode) == 0o700
 
 
+STRANGER = (
+    "import os, socket, sys\n"
+    "s = socket.socket(socket.AF_UNIX)\n"
+    "os.chdir(sys.argv[1])\n"
+    "os.setgroups([])\n"
+    "os.setgid(int(sys.argv[3]))\n"
+    "os.setuid(65534)\n"
+    "s.connect('keyd.sock')\n"
+    "s.settimeout(20)\n"
+    "try:\n"
+    "    s.sendall(bytes.fromhex(sys.argv[2]))\n"
+    "    sys.exit(2 if s.recv(1) else 0)\n"
+    "except ConnectionError:\n"
+    "    sys.exit(0)\n"
+)
+
+
+def ask_as_stranger(keyd, gid):
+    """Exit status 0: keyd ended the connection; 2: it answered; 1: no connection at all."""
+    keyd.directory.chmod(0o755)
+    frame = encode_frame([(1, IssueKey(*TRIPLE))]).hex()
+    command = [sys.executable, "-c", STRANGER, str(keyd.directory), frame, str(gid)]
+    return subprocess.run(command, check=False, capture_output=True).returncode
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_another_uid_gets_nothing_though_it_reaches_the_socket(running_keyd):
+    assert ask_as_stranger(running_keyd, 65534) == 1
     running_keyd.socket.chmod(0o666)
-    stranger = (
-        "import os, socket, sys\n"
-        "s = socket.socket(socket.AF_UNIX)\n"
-        "os.chdir(sys.argv[1])\n"
-        "os.setuid(65534)\n"
-        "s.connect('keyd.sock')\n"
-        "s.settimeout(20)\n"
-        "try:\n"
-        "    s.sendall(bytes.fromhex(sys.argv[2]))\n"
-        "    sys.exit(len(s.recv(1)))\n"
-        "except ConnectionError:\n"
-        "    sys.exit(0)\n"
-    )
-    running_keyd.directory.chmod(0o755)
-    frame = encode_frame([(1, IssueKey(*TRIPLE))]).hex()
-    command = [sys.executable, "-c", stranger, str(running_keyd.directory), frame]
-    assert subprocess.run(command, check=False).returncode == 0
+    assert ask_as_stranger(running_keyd, 65534) == 0
     assert "uid 65534 may not use this socket" in running_keyd.log.read_text()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_user_that_was_named_is_answered_through_its_group_and_no_other_group_is(keyd):
+    keyd.start("--client-user", "65534", "--socket-group", "12345")
+    assert stat.S_IMODE(keyd.socket.stat().st_mode) == 0o660
+    assert ask_as_stranger(keyd, 12345) == 2
+    assert ask_as_stranger(keyd, 65534) == 1
 
 
 def test_clean_stop_removes_the_socket_and_keeps_every_key(running_keyd):
