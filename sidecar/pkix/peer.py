@@ -64,6 +64,18 @@ def same(ours: bytes, theirs: bytes, domain: Domain, now: datetime) -> Proven | 
     return None if name is None else Proven(f"{name} on both sides")
 
 
+def trusted_leaf(
+    chain: Sequence[bytes], trust: TrustStore, now: datetime
+) -> x509.Certificate | None:
+    """The leaf of `chain` (DER, leaf first), if an authority vouches for whatever it names."""
+    try:
+        certificates = [x509.load_der_x509_certificate(der) for der in chain]
+        trusted = bool(certificates) and trust.judge(certificates, now) is None
+    except UNREADABLE:
+        return None
+    return certificates[0] if trusted else None
+
+
 def _judge(
     certificates: Sequence[x509.Certificate],
     domain: Domain,

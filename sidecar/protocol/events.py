@@ -19,11 +19,15 @@ class TlsWanted:
 
 @dataclass(frozen=True, slots=True)
 class StreamOpened:
-    """Verify requests are sent from here on. `id` is the peer's; `legacy` has no version."""
+    """Verify requests are sent from here on. `id` is the peer's; `legacy` has no version.
+
+    `dialback_errors` says that the peer takes requests for several domains (XEP-0220 §2.6.2).
+    """
 
     id: str | None
     encrypted: bool
     legacy: bool
+    dialback_errors: bool = False
 
 
 @dataclass(frozen=True, slots=True)

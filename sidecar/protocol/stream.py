@@ -66,12 +66,17 @@ class Features:
 
     starttls: bool
     dialback: bool
+    dialback_errors: bool = False
 
 
 def read_features(element: Element) -> Features:
+    """`dialback_errors`: the peer may be asked about several domains (XEP-0220 §2.6.2)."""
+    dialback = element.child(ns.DIALBACK_FEATURE, "dialback")
     return Features(
         starttls=element.child(ns.STARTTLS, "starttls") is not None,
-        dialback=element.child(ns.DIALBACK_FEATURE, "dialback") is not None,
+        dialback=dialback is not None,
+        dialback_errors=dialback is not None
+        and dialback.child(ns.DIALBACK_FEATURE, "errors") is not None,
     )
 
 

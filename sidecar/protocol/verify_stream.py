@@ -65,6 +65,7 @@ class VerifyStream:
         self._limits = limits or Limits()
         self._header_bytes = stream.write_header(local=local, remote=remote)
         self._header: stream.StreamHeader | None = None
+        self._dialback_errors = False
         self._outstanding: dict[Request, DialbackKey] = {}
         self._events: list[Event] = []
         self._out = bytearray(self._header_bytes)
@@ -153,7 +154,9 @@ class VerifyStream:
             case StreamEnd():
                 self._step(Input.STREAM_END)
             case Element(namespace=ns.STREAM, name="features"):
-                self._step(self._judge_features(stream.read_features(part)))
+                features = stream.read_features(part)
+                self._dialback_errors = features.dialback_errors
+                self._step(self._judge_features(features))
             case Element(namespace=ns.DIALBACK, name="verify") if "type" in part.attributes:
                 self._step(Input.ANSWER)
                 self._receive_answer(part)
@@ -221,7 +224,12 @@ class VerifyStream:
     def _opened(self) -> None:
         assert self._header is not None
         self._events.append(
-            StreamOpened(self._header.id, self.encrypted, legacy=self._header.legacy)
+            StreamOpened(
+                self._header.id,
+                self.encrypted,
+                legacy=self._header.legacy,
+                dialback_errors=self._dialback_errors,
+            )
         )
         for (pair, stream_id), key in self._outstanding.items():
             self._out += dialback.write_verify_request(pair, stream_id, key)

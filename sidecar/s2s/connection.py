@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
-from sidecar.names import Domain
+from sidecar.names import DialbackKey, Domain, DomainPair, StreamId
 from sidecar.protocol.events import Event, TlsWanted
 from sidecar.protocol.verify_stream import VerifyStream
 from sidecar.s2s.tls import TlsLayer
@@ -90,6 +90,17 @@ class VerifyConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._end()
+
+    def verify(self, pair: DomainPair, stream_id: StreamId, key: DialbackKey) -> None:
+        """Ask one more question, now or as soon as the stream is open. Raises ValueError when it
+        is being asked already, or the stream is over."""
+        self._stream.verify(pair, stream_id, key)
+        if self._transport is not None:
+            self._flush()
+
+    def certificates(self) -> tuple[bytes, ...]:
+        """What the server has shown, leaf first, DER; nothing on cleartext."""
+        return self._tls.chain() if self._tls is not None and self._tls.established else ()
 
     def close(self) -> None:
         """End the stream, TLS and the connection; what was written is still sent."""

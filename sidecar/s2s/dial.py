@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+from sidecar.s2s.address_budget import AddressBudget
 from sidecar.s2s.failures import Failure, Reason, furthest
 
 _STAGGER_SECONDS = 0.25
+_PATIENCE_SECONDS = 1.0  # an address that is silent longer is left alone for a while
 
 
 async def dial(
@@ -18,23 +20,32 @@ async def dial(
     port: int,
     *,
     allowed: Callable[[str], bool],
+    budget: AddressBudget | None = None,
+    prefix: str = "",
     stagger_seconds: float = _STAGGER_SECONDS,
 ) -> socket.socket | Failure:
     """Return a connected socket, or why there is none.
 
-    Addresses that are not `allowed` are never dialled. Each further one is tried when those
-    before have failed or `stagger_seconds` have passed. The caller sets the deadline.
+    Addresses that are not `allowed` are never dialled, nor those the `budget` refuses to
+    `prefix`. Each further one is tried when those before have failed or `stagger_seconds` have
+    passed. The caller sets the deadline.
     """
     permitted = [address for address in addresses if allowed(address)]
     if not permitted:
         return Failure(Reason.ADDRESS_REFUSED, ", ".join(addresses))
+
+    def connect(address: str) -> Coroutine[Any, Any, socket.socket | Failure]:
+        return _connect_within_budget(address, port, allowed, budget, prefix)
+
     if len(permitted) == 1:
-        return await _connect(permitted[0], port, allowed)
-    return await _race(permitted, port, allowed, stagger_seconds)
+        return await connect(permitted[0])
+    return await _race(permitted, connect, stagger_seconds)
 
 
 async def _race(
-    addresses: Sequence[str], port: int, allowed: Callable[[str], bool], stagger_seconds: float
+    addresses: Sequence[str],
+    connect: Callable[[str], Coroutine[Any, Any, socket.socket | Failure]],
+    stagger_seconds: float,
 ) -> socket.socket | Failure:
     pending: set[asyncio.Task[socket.socket | Failure]] = set()
     winner: socket.socket | None = None
@@ -43,7 +54,7 @@ async def _race(
     try:
         while winner is None and (left or pending):
             if left:
-                pending.add(asyncio.create_task(_connect(left.pop(0), port, allowed)))
+                pending.add(asyncio.create_task(connect(left.pop(0))))
             done, pending = await asyncio.wait(
                 pending,
                 timeout=stagger_seconds if left else None,
@@ -79,6 +90,32 @@ def _discard(task: asyncio.Task[socket.socket | Failure]) -> None:
         result = task.result()
         if isinstance(result, socket.socket):
             result.close()
+
+
+async def _connect_within_budget(
+    address: str,
+    port: int,
+    allowed: Callable[[str], bool],
+    budget: AddressBudget | None,
+    prefix: str,
+) -> socket.socket | Failure:
+    if budget is None:
+        return await _connect(address, port, allowed)
+    place = (address, port)
+    refusal = budget.refusal(place, prefix)
+    if refusal is not None:
+        return refusal
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    try:
+        result = await _connect(address, port, allowed)
+    except asyncio.CancelledError:
+        if loop.time() - start >= _PATIENCE_SECONDS:
+            budget.remember(place, Failure(Reason.CONNECT_TIMEOUT, place_of(place)))
+        raise
+    if isinstance(result, Failure):
+        budget.remember(place, result)
+    return result
 
 
 async def _connect(

@@ -6,12 +6,17 @@ import logging
 import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
+from cryptography.x509 import Certificate
+
 from sidecar.jobs import Check
+from sidecar.names import Domain
 from sidecar.pkix.chain import TrustStore
 from sidecar.pkix.flaws import Flaw, Flawed
-from sidecar.pkix.peer import Proven, judge, same
+from sidecar.pkix.names import name_for
+from sidecar.pkix.peer import Proven, judge, same, trusted_leaf
 from sidecar.s2s.watched_files import WatchedFiles
 
 log = logging.getLogger(__name__)
@@ -64,6 +69,11 @@ class Certificates:
             return None
         return same(check.certificates[0], theirs, check.pair.sender, self._now())
 
+    def coverage(self, chain: tuple[bytes, ...]) -> Coverage:
+        """The domains that a server is proven to speak for by the chain it has shown to us."""
+        self._refresh()
+        return Coverage(partial(trusted_leaf, chain, self._trust, self._now()))
+
     def _refresh(self) -> None:
         if not self._files.changed():
             return
@@ -74,3 +84,18 @@ class Certificates:
             return
         if len(trust):
             self._trust = trust
+
+
+class Coverage:
+    """What one certificate covers; its chain is judged when somebody asks for the first time."""
+
+    def __init__(self, judge: Callable[[], Certificate | None]) -> None:
+        self._judge = judge
+        self._leaf: Certificate | None = None
+        self._judged = False
+
+    def covers(self, domain: Domain) -> bool:
+        """Whether a certificate of an authority names `domain`."""
+        if not self._judged:
+            self._leaf, self._judged = self._judge(), True
+        return self._leaf is not None and name_for(self._leaf, domain) is not None

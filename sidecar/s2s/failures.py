@@ -23,6 +23,7 @@ class Reason(enum.Enum):
     DNS_NO_ADDRESS = "dns-no-address", Condition.REMOTE_SERVER_NOT_FOUND
     # TCP
     ADDRESS_REFUSED = "address-refused", Condition.REMOTE_CONNECTION_FAILED
+    ADDRESS_BUSY = "address-busy", Condition.RESOURCE_CONSTRAINT
     CONNECT_UNREACHABLE = "connect-unreachable", Condition.REMOTE_CONNECTION_FAILED
     CONNECT_TIMEOUT = "connect-timeout", Condition.REMOTE_CONNECTION_FAILED
     CONNECT_REFUSED = "connect-refused", Condition.REMOTE_CONNECTION_FAILED

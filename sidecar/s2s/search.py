@@ -7,26 +7,28 @@ import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from sidecar.jobs import Check, Evidence, Verdict
+from sidecar.jobs import Check, Evidence, Outcome, Verdict
 from sidecar.pkix.peer import Proven
-from sidecar.protocol.verify_stream import VerifyStream
-from sidecar.s2s.attempt import Attempt
-from sidecar.s2s.connection import VerifyConnection
+from sidecar.s2s.address_budget import AddressBudget
+from sidecar.s2s.channel import Answer, Channel
 from sidecar.s2s.credentials import Credentials
 from sidecar.s2s.dial import dial, place_of
 from sidecar.s2s.evidence import Certificates
 from sidecar.s2s.failures import Failure, Reason, furthest
+from sidecar.s2s.gate import prefix_of
+from sidecar.s2s.pool import Pool
 from sidecar.s2s.resolver import Resolver
 from sidecar.s2s.srv import Target
 
 MAX_ADDRESSES = 16
+_LENT_SECONDS = 3.0
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Dialling:
-    """What all checks share: who may be dialled, how long that may take, and TLS.
+    """What all checks share: who may be dialled, how long that may take, TLS, open streams.
 
     A connection attempt takes at most `connect_seconds`; a connection has at most
     `negotiation_seconds` until the question is sent, while other targets are left.
@@ -36,6 +38,8 @@ class Dialling:
     allowed: Callable[[str], bool]
     credentials: Credentials
     certificates: Certificates
+    budget: AddressBudget
+    pool: Pool
     connect_seconds: float = 3.0
     negotiation_seconds: float = 5.0
 
@@ -83,35 +87,59 @@ class Search:
             return addresses
         addresses = addresses[: MAX_ADDRESSES - self._addresses]
         self._addresses += len(addresses)
+        verdict = await self._ask_open_stream(target, addresses)
+        if verdict is not None:
+            return verdict
 
         self._late = Reason.CONNECT_TIMEOUT
         loop = asyncio.get_running_loop()
         share_seconds = (self._deadline - loop.time()) / targets_left
         try:
             async with asyncio.timeout(min(self._dialling.connect_seconds, share_seconds)):
-                connected = await dial(addresses, target.port, allowed=self._dialling.allowed)
+                connected = await dial(
+                    addresses,
+                    target.port,
+                    allowed=self._dialling.allowed,
+                    budget=self._dialling.budget,
+                    prefix=prefix_of(self._check.ip),
+                )
         except TimeoutError:
             return Failure(Reason.CONNECT_TIMEOUT, ", ".join(addresses))
         if isinstance(connected, Failure):
             return connected
 
         self._late = Reason.STREAM_TIMEOUT
-        attempt = Attempt(
-            place_of(connected.getpeername()),
-            self._prove,
-            asks=Evidence.KEY in self._accepted,
-        )
-        connection = self._connection(target, attempt)
+        address, port = connected.getpeername()[:2]
+        channel = self._channel(target, place_of((address, port)))
+        answer = channel.prove(self._check, self._prove, ask=Evidence.KEY in self._accepted)
+        kept = False
         try:
-            await loop.create_connection(lambda: connection, sock=connected)
-            return await self._answer(attempt, patient=targets_left == 1)
+            await loop.create_connection(lambda: channel.connection, sock=connected)
+            result = await self._answer(channel, answer, patient=targets_left == 1)
+            if channel.opened.done() and not channel.ended:
+                self._dialling.pool.keep(channel, (address, port))
+                kept = True
+            return result
         finally:
-            connection.close()
-            if attempt.dropped:
+            if not kept:
+                channel.close()
+            if channel.dropped:
                 log.warning(
-                    "! %s: dropped %d answers nobody asked for", self._check.pair, attempt.dropped
+                    "! %s: dropped %d answers nobody asked for", self._check.pair, channel.dropped
                 )
-            self._tls_required |= attempt.tls_offered
+            self._tls_required |= channel.tls_offered
+
+    def _channel(self, target: Target, place: str) -> Channel:
+        pair = self._check.pair
+        self._tls_required |= target.direct_tls
+        return Channel(
+            local=pair.target,
+            remote=pair.sender,
+            place=place,
+            context=self._dialling.credentials.context(pair.target, direct_tls=target.direct_tls),
+            direct_tls=target.direct_tls,
+            tls_required=self._tls_required,
+        )
 
     def _prove(self, theirs: bytes) -> Proven | None:
         """Whether the certificate of the server is the one the peer has shown (XEP-0344 §2.6)."""
@@ -119,35 +147,49 @@ class Search:
             return None
         return self._dialling.certificates.same(self._check, theirs)
 
-    def _connection(self, target: Target, attempt: Attempt) -> VerifyConnection:
-        pair = self._check.pair
-        self._tls_required |= target.direct_tls
-        stream = VerifyStream(
-            local=pair.target,
-            remote=pair.sender,
-            encrypted=target.direct_tls,
-            tls_required=self._tls_required,
-        )
-        if Evidence.KEY in self._accepted:
-            stream.verify(pair, self._check.stream, self._check.key)
-        return VerifyConnection(
-            stream,
-            domain=pair.sender,
-            context=self._dialling.credentials.context(pair.target, direct_tls=target.direct_tls),
-            direct_tls=target.direct_tls,
-            on_event=attempt.on_event,
-        )
-
-    async def _answer(self, attempt: Attempt, *, patient: bool) -> Verdict | Failure:
+    async def _answer(
+        self, channel: Channel, answer: Answer, *, patient: bool
+    ) -> Verdict | Failure:
         """Await the answer; unless `patient`, the question has to be out soon."""
         await asyncio.wait(
-            (attempt.opened, attempt.answer),
+            (channel.opened, answer),
             timeout=None if patient else self._dialling.negotiation_seconds,
             return_when=asyncio.FIRST_COMPLETED,
         )
-        if attempt.opened.done():
+        if channel.opened.done():
             self._asked = True
             self._late = Reason.ANSWER_TIMEOUT
-        elif not attempt.answer.done():
+        elif not answer.done():
             return Failure(Reason.STREAM_TIMEOUT)
-        return await attempt.answer
+        return await answer
+
+    async def _ask_open_stream(self, target: Target, addresses: Collection[str]) -> Verdict | None:
+        """The verdict over a stream that is open already, or None: then a new one decides.
+
+        What goes wrong on a stream that others use says nothing about this check, and neither
+        does `invalid` from a server that was dialled for another domain.
+        """
+        if Evidence.KEY not in self._accepted:
+            return None
+        pair = self._check.pair
+        channel = self._dialling.pool.lend(
+            pair.target,
+            pair.sender,
+            [(address, target.port) for address in addresses],
+            direct_tls=target.direct_tls,
+        )
+        if channel is None or (self._tls_required and not channel.encrypted):
+            return None
+        self._tls_required |= channel.encrypted
+        try:
+            answer = channel.ask(self._check)
+        except ValueError:
+            return None
+        self._late = Reason.ANSWER_TIMEOUT
+        await asyncio.wait((answer,), timeout=_LENT_SECONDS)
+        result = answer.result() if answer.done() else None
+        if not isinstance(result, Verdict):
+            return None
+        if result.outcome is Outcome.INVALID and channel.remote != pair.sender:
+            return None
+        return result

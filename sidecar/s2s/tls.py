@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ssl
+from typing import Any
 
 from sidecar.names import Domain
 
 _ALPN = "xmpp-server"
 _CHUNK_BYTES = 65_536
+_DER = 2  # of _ssl.Certificate.public_bytes
 
 
 def client_context(*, direct: bool = False) -> ssl.SSLContext:
@@ -69,6 +71,14 @@ class TlsLayer:
     def certificate(self) -> bytes:
         """The peer's certificate, DER, unjudged; empty before the handshake is done."""
         return self._session.getpeercert(binary_form=True) or b""
+
+    def chain(self) -> tuple[bytes, ...]:
+        """All that the peer has shown, leaf first, DER, unjudged."""
+        session: Any = self._session
+        if hasattr(session, "get_unverified_chain"):
+            return tuple(session.get_unverified_chain())
+        found = session._sslobj.get_unverified_chain()  # COMPAT(python 3.12): not public there
+        return tuple(certificate.public_bytes(_DER) for certificate in found or ())
 
     def close(self) -> None:
         """Tell the peer that nothing follows."""

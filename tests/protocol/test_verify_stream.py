@@ -233,7 +233,8 @@ def test_header_goes_out_first_and_the_request_only_when_the_stream_is_open():
     assert stream.data_to_send() == b""
     stream.receive_data(FEATURES.encode())
     assert stream.data_to_send() == REQUEST
-    assert stream.events() == [StreamOpened("peer1", encrypted=False, legacy=False)]
+    opened = StreamOpened("peer1", encrypted=False, legacy=False, dialback_errors=True)
+    assert stream.events() == [opened]
 
 
 def test_stream_begins_anew_after_starttls():
@@ -249,7 +250,9 @@ def test_stream_begins_anew_after_starttls():
     assert stream.data_to_send() == OUR_HEADER
     stream.receive_data(OPEN.replace("peer1", "peer2").encode())
     assert stream.data_to_send() == REQUEST
-    assert stream.events() == [StreamOpened("peer2", encrypted=True, legacy=False)]
+    assert stream.events() == [
+        StreamOpened("peer2", encrypted=True, legacy=False, dialback_errors=True)
+    ]
 
 
 def test_half_an_element_before_tls_is_forgotten_after_it():

@@ -30,6 +30,7 @@ from sidecar.lab.dns import DnsServer
 from sidecar.lab.script import Fail, Silent
 from sidecar.names import DialbackKey, Domain, DomainPair, StreamId
 from sidecar.s2s.checker import Checker
+from sidecar.s2s.gate import GateLimits
 from sidecar.s2s.resolver import Resolver
 
 KEY = "b4835385f37fe2895af6c196b59097b16862406db80559900d96bf6fa7d23df3"
@@ -507,7 +508,8 @@ async def test_sender_that_is_no_public_name_is_refused(sender, checker, dns):
 
 
 async def test_checks_above_the_limit_are_refused_and_those_below_go_on(resolver, dns):
-    checker = Checker(resolver, allow_private_addresses=True, max_checks=2)
+    limits = GateLimits(in_all=2, waiting=0)
+    checker = Checker(resolver, allow_private_addresses=True, gate=limits)
     ready, go = asyncio.Semaphore(0), asyncio.Event()
 
     async def script(peer: Peer) -> None:
