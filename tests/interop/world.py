@@ -99,6 +99,8 @@ class Visit:
         self.host_mark = world.host.output.mark()
         self.sidecar_mark = self.sidecar.output.mark()
         """Where the log of `sidecar` stood; decisions count from here."""
+        outputs = [world.host.output, *(s.output for s in world.sidecars.values())]
+        self._marks = [(output, output.mark()) for output in outputs]
         self._stack = AsyncExitStack()
 
     # who takes part
@@ -192,6 +194,8 @@ class Visit:
         tb: TracebackType | None,
     ) -> None:
         await self._stack.aclose()
+        for output, mark in self._marks:
+            print(f"--- {output.name} ---", output.text(mark), sep="\n")  # shown when a test fails
 
 
 def body(element: Element) -> str:
