@@ -35,6 +35,8 @@ log = logging.getLogger("sidecar.keyd")
 
 FIRST_TOKEN_FILE = "admin-token"  # noqa: S105 # a file name
 
+FIRST_TOKEN_FILE = "admin-token"  # noqa: S105 # a file name
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run keyd; exit status 0 after a clean stop, 1 when it cannot serve, 2 for bad arguments."""
@@ -67,9 +69,13 @@ def _run(options: argparse.Namespace) -> None:
                 Entrance(
                     inherited_listener() or _listen(stack, options.socket, options.socket_group),
                     own | set(options.client_user),
-                    frozenset({Capability.LEDGER, Capability.BEARER}),
+                    frozenset({Capability.LEDGER, Capability.BEARER, Capability.FACTS}),
                 ),
-                Entrance(_listen(stack, admin_socket), own | {0}, frozenset({Capability.ADMIN})),
+                Entrance(
+                    _listen(stack, admin_socket),
+                    own | {0},
+                    frozenset({Capability.ADMIN, Capability.FACTS}),
+                ),
             ],
             stop_when_readable=[
                 stack.enter_context(_signal_pipe()).fileno(),
@@ -101,6 +107,7 @@ def _open(
         ),
         rotation_ms=options.rotate_every,
         memory_locked=memory_locked,
+        first_token_file=directory.path / FIRST_TOKEN_FILE,
         first_token_file=directory.path / FIRST_TOKEN_FILE,
     )
 

@@ -38,6 +38,11 @@ MAX_TOKEN_CHARACTERS = 100
 MAX_TOKEN_DOMAINS = 100
 MAX_TOKEN_SECONDS = 10 * 365 * 86400
 MAX_REPEAT_KEY_CHARACTERS = 200
+MAX_NAME_CHARACTERS = 100
+MAX_TOKEN_CHARACTERS = 100
+MAX_TOKEN_DOMAINS = 100
+MAX_TOKEN_SECONDS = 10 * 365 * 86400
+MAX_REPEAT_KEY_CHARACTERS = 200
 
 
 class Capability(enum.Enum):
@@ -45,6 +50,8 @@ class Capability(enum.Enum):
 
     LEDGER = "ledger"
     ADMIN = "admin"
+    BEARER = "bearer"
+    FACTS = "facts"
     BEARER = "bearer"
 
 
@@ -139,12 +146,12 @@ TABLE: dict[type[Request], tuple[Capability, Callable[[Any], None]]] = {
     IssueKey: (Capability.LEDGER, _triple),
     VerifyKey: (Capability.LEDGER, _triple_and_key),
     EndKey: (Capability.LEDGER, _triple),
-    ListVersions: (Capability.ADMIN, _domain_if_any),
+    ListVersions: (Capability.FACTS, _domain_if_any),
     RotateSecret: (Capability.ADMIN, _domain_if_any),
     RevokeSecret: (Capability.ADMIN, _domain),
     ImportSecret: (Capability.ADMIN, _domain_and_secret),
     RotateKek: (Capability.ADMIN, _nothing),
-    GetStatus: (Capability.ADMIN, _nothing),
+    GetStatus: (Capability.FACTS, _nothing),
     Backup: (Capability.ADMIN, _absolute_path),
     CreateToken: (Capability.ADMIN, _new_token),
     ListTokens: (Capability.ADMIN, _nothing),

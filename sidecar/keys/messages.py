@@ -101,7 +101,54 @@ class Backup(_Message, frozen=True, tag="backup"):
 AdminRequest = (
     ListVersions | RotateSecret | RevokeSecret | ImportSecret | RotateKek | GetStatus | Backup
 )
-Request = LedgerRequest | AdminRequest
+
+
+class CreateToken(_Message, frozen=True, tag="create-token"):
+    """Make an API token with these scopes, for all sender domains or for some; None: for ever."""
+
+    name: str
+    scopes: list[str]
+    domains: list[str] | None = None
+    seconds: int | None = None
+
+
+class ListTokens(_Message, frozen=True, tag="list-tokens"):
+    """Every token that was not revoked long ago; never the token itself."""
+
+
+class RevokeToken(_Message, frozen=True, tag="revoke-token"):
+    """The token of this id opens nothing from the answer on."""
+
+    id: str
+
+
+TokenRequest = CreateToken | ListTokens | RevokeToken
+BearerRequest = (
+    ListVersions | RotateSecret | RevokeSecret | ImportSecret | GetStatus | TokenRequest
+)
+"""What a token can open."""
+
+
+class AsBearer(_Message, frozen=True, tag="as-bearer"):
+    """A request of whoever bears `token`, which keyd itself checks.
+
+    With `dry_run` nothing is done, and the answer says what would be. The same `repeat_key` of the
+    same token again does nothing again and gets the first answer.
+    """
+
+    token: str
+    request: BearerRequest
+    dry_run: bool = False
+    repeat_key: str | None = None
+
+
+class WhoBears(_Message, frozen=True, tag="who-bears"):
+    """What does this token open?"""
+
+    token: str
+
+
+Request = LedgerRequest | AdminRequest | TokenRequest | AsBearer | WhoBears
 
 
 class KeyIssued(_Message, frozen=True, tag="issued"):
@@ -189,5 +236,36 @@ class Status(_Message, frozen=True, tag="status"):
     alarms: list[Alarm]
 
 
-AdminReply = VersionList | Changed | Status
+class TokenFacts(_Message, frozen=True, tag="token"):
+    """One API token but for the token. `domains` None: all. Times are ms since 1970."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    domains: list[str] | None
+    created_ms: int
+    expires_ms: int | None
+    revoked_ms: int | None
+    last_use_ms: int | None
+
+
+class TokenList(_Message, frozen=True, tag="tokens"):
+    tokens: list[TokenFacts]
+
+
+class TokenMade(_Message, frozen=True, tag="token-made"):
+    """The only time the token itself is told."""
+
+    token: str
+    facts: TokenFacts
+
+
+class Denied(_Message, frozen=True, tag="denied"):
+    """The token does not open this: `token-unknown`, `-expired`, `-revoked`, `scope-missing`,
+    `domain-not-permitted`, `scope-not-yours`."""
+
+    reason: str
+
+
+AdminReply = VersionList | Changed | Status | TokenList | TokenMade | TokenFacts | Denied
 Reply = KeyIssued | Refused | Judged | Done | Failed | AdminReply

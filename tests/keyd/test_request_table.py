@@ -7,17 +7,22 @@ import pytest
 from sidecar.errors import InvalidValue
 from sidecar.keyd.request_table import TABLE, Capability, NotPermitted, admit
 from sidecar.keys.messages import (
+    AsBearer,
     Backup,
+    CreateToken,
     EndKey,
     GetStatus,
     ImportSecret,
     IssueKey,
+    ListTokens,
     ListVersions,
     Request,
     RevokeSecret,
+    RevokeToken,
     RotateKek,
     RotateSecret,
     VerifyKey,
+    WhoBears,
 )
 
 TRIPLE = ("capulet.example", "montague.example", "S1")
@@ -32,6 +37,11 @@ SAMPLES = {
     RotateKek: RotateKek(),
     GetStatus: GetStatus(),
     Backup: Backup("/backup"),
+    CreateToken: CreateToken("ci", ["status:read"]),
+    ListTokens: ListTokens(),
+    RevokeToken: RevokeToken("abc"),
+    AsBearer: AsBearer("dbs_x", GetStatus()),
+    WhoBears: WhoBears("dbs_x"),
 }
 
 
@@ -70,8 +80,19 @@ def test_request_that_is_not_in_the_table_is_denied():
         ImportSecret("capulet.example", b"x" * 1025, 60),
         ImportSecret("xn--bcher-kva.example", b"x", 60),
         Backup("backup"),
+        CreateToken("", ["admin"]),
+        CreateToken("ci", []),
+        CreateToken("ci", ["root"]),
+        CreateToken("ci", ["admin"], domains=[]),
+        CreateToken("ci", ["admin"], domains=["Capulet.example"]),
+        CreateToken("ci", ["admin"], seconds=0),
+        RevokeToken("\n"),
+        WhoBears(""),
+        AsBearer("x" * 101, GetStatus()),
+        AsBearer("x", GetStatus(), repeat_key=""),
+        AsBearer("x", RotateSecret("")),
     ],
 )
 def test_operators_fields_are_checked_too(request_):
     with pytest.raises(InvalidValue):
-        admit(request_, frozenset({Capability.ADMIN}))
+        admit(request_, frozenset(Capability))

@@ -1,0 +1,238 @@
+"""What bearers of API tokens ask: the token is checked here, whatever the front process says.
+
+An action with a repeat key is noted in its own transaction, so that asking twice does it once,
+also when keyd was killed in between.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import sqlite3
+from collections.abc import Callable
+
+import msgspec
+
+from sidecar.keyd.secret_store import SecretStore
+from sidecar.keyd.token_store import TokenStore
+from sidecar.keyd.versions import NotDone, Versions
+from sidecar.keys.messages import (
+    AdminRequest,
+    AsBearer,
+    BearerRequest,
+    Changed,
+    CreateToken,
+    Denied,
+    Done,
+    Failed,
+    GetStatus,
+    ImportSecret,
+    ListTokens,
+    ListVersions,
+    Refused,
+    Reply,
+    RevokeSecret,
+    RevokeToken,
+    RotateSecret,
+    TokenFacts,
+    TokenList,
+    TokenMade,
+    TokenRequest,
+    WhoBears,
+)
+from sidecar.keys.scopes import Scope, allows
+
+log = logging.getLogger(__name__)
+
+SCOPES: dict[type[BearerRequest], Scope] = {
+    ListVersions: Scope.SECRETS_READ,
+    GetStatus: Scope.STATUS_READ,
+    RotateSecret: Scope.SECRETS_WRITE,
+    RevokeSecret: Scope.SECRETS_WRITE,
+    ImportSecret: Scope.SECRETS_WRITE,
+    CreateToken: Scope.TOKENS_WRITE,
+    ListTokens: Scope.TOKENS_WRITE,
+    RevokeToken: Scope.TOKENS_WRITE,
+}
+"""Default-deny: what is not here, no token opens."""
+
+_REPEAT_MS = 86_400_000
+_MAX_NOTED = 10_000
+_MAX_NAMED = 100
+
+
+class _DryRun(Exception):
+    """Undoes the transaction at its very end."""
+
+
+class BearerDesk:
+    """Answers one request at a time; `administer` answers what is not about tokens."""
+
+    def __init__(
+        self,
+        store: SecretStore,
+        tokens: TokenStore,
+        versions: Versions,
+        administer: Callable[[AdminRequest, int], Reply],
+    ) -> None:
+        self._store = store
+        self._tokens = tokens
+        self._versions = versions
+        self._administer = administer
+
+    def answer(self, request: TokenRequest | AsBearer | WhoBears, now_ms: int) -> Reply:
+        try:
+            if isinstance(request, WhoBears):
+                return self._who(request.token, now_ms)
+            if isinstance(request, AsBearer):
+                return self._as_bearer(request, now_ms)
+            return self._about_tokens(request, now_ms)
+        except NotDone as error:
+            return Refused(error.reason)
+        except sqlite3.Error as error:
+            log.error("%s: %s", type(request).__name__, error)
+            return Failed("store-failed")
+
+    def _who(self, token: str, now_ms: int) -> TokenFacts | Denied:
+        bearer = self._tokens.who(token, now_ms)
+        if bearer is None:
+            return Denied("token-unknown")
+        return bearer.facts if bearer.reason is None else Denied(bearer.reason)
+
+    def _as_bearer(self, asked: AsBearer, now_ms: int) -> Reply:
+        bearer = self._who(asked.token, now_ms)
+        if isinstance(bearer, Denied):
+            return bearer
+        request = asked.request
+        reason = self._why_not(bearer, request)
+        if reason is not None:
+            return Denied(reason)
+        log.info("%s by token %s (%s)", type(request).__name__, bearer.id, bearer.name)
+        if isinstance(request, RotateSecret | RevokeSecret | ImportSecret):
+            if asked.dry_run:
+                return self._try(request, now_ms)
+            return self._once(bearer, request, asked.repeat_key, now_ms)
+        if isinstance(request, TokenRequest):
+            return self._about_tokens(request, now_ms)
+        return self._administer(request, now_ms)
+
+    def _why_not(self, bearer: TokenFacts, request: BearerRequest) -> str | None:
+        needed = SCOPES.get(type(request))
+        if needed is None or not allows(bearer.scopes, needed):
+            return "scope-missing"
+        if isinstance(request, CreateToken):
+            mine = set(bearer.scopes)
+            wanted = set(request.scopes)
+            if Scope.ADMIN.value in wanted or not (wanted <= mine or Scope.ADMIN.value in mine):
+                return "scope-not-yours"
+            if not _within(request.domains, bearer.domains):
+                return "domain-not-permitted"
+        elif isinstance(request, RevokeToken):
+            other = self._tokens.facts(request.id)
+            if other is not None and not _may_revoke(bearer, other):
+                return "scope-not-yours"
+        elif isinstance(request, ListVersions | RotateSecret | RevokeSecret | ImportSecret):
+            domains = None if request.domain is None else [request.domain]
+            if not _within(domains, bearer.domains):
+                return "domain-not-permitted"
+        elif bearer.domains is not None:
+            return "domain-not-permitted"
+        return None
+
+    def _about_tokens(self, request: TokenRequest, now_ms: int) -> Reply:
+        match request:
+            case CreateToken():
+                token, facts = self._tokens.create(request, now_ms)
+                log.info("made token %s (%s)", facts.id, facts.name)
+                return TokenMade(token, facts)
+            case RevokeToken(id):
+                self._tokens.revoke(id, now_ms)
+                log.info("revoked token %s", id)
+                return Done()
+            case ListTokens():
+                return TokenList(self._tokens.list())
+
+    def _once(
+        self,
+        bearer: TokenFacts,
+        request: RotateSecret | RevokeSecret | ImportSecret,
+        repeat_key: str | None,
+        now_ms: int,
+    ) -> Reply:
+        if repeat_key is None:
+            return self._administer(request, now_ms)
+        digest = hashlib.sha256(msgspec.msgpack.encode(request)).digest()
+        noted = self._store.database.execute(
+            "SELECT request, reply FROM done WHERE token_id = ? AND repeat_key = ? AND at_ms > ?",
+            (bearer.id, repeat_key, now_ms - _REPEAT_MS),
+        ).fetchone()
+        if noted is not None:
+            if noted[0] != digest:
+                return Refused("repeat-key-reused")
+            return msgspec.msgpack.decode(noted[1], type=Changed)
+
+        def note() -> None:
+            changed = self._store.changed
+            reply = msgspec.msgpack.encode(Changed(len(changed), changed[:_MAX_NAMED]))
+            database = self._store.database
+            database.execute(
+                "INSERT OR REPLACE INTO done VALUES (?, ?, ?, ?, ?)",
+                (bearer.id, repeat_key, digest, reply, now_ms),
+            )
+            database.execute(
+                "DELETE FROM done WHERE at_ms <= ? OR rowid <= (SELECT MAX(rowid) - ? FROM done)",
+                (now_ms - _REPEAT_MS, _MAX_NOTED),
+            )
+
+        self._store.before_commit = note
+        try:
+            return self._administer(request, now_ms)
+        finally:
+            self._store.before_commit = None
+
+    def _try(self, request: RotateSecret | RevokeSecret | ImportSecret, now_ms: int) -> Reply:
+        """Return what would change, and change nothing."""
+        if isinstance(request, RevokeSecret):
+            return self._would_revoke(request)
+
+        def undo() -> None:
+            raise _DryRun
+
+        self._store.before_commit = undo
+        try:
+            return self._administer(request, now_ms)
+        except _DryRun:
+            changed = self._store.changed
+            return Changed(len(changed), changed[:_MAX_NAMED])
+        finally:
+            self._store.before_commit = None
+
+    def _would_revoke(self, request: RevokeSecret) -> Reply:
+        """A revoked version is gone from memory before anything else: nothing to undo here."""
+        active = self._versions.keyring.active(request.domain)
+        number = request.number
+        if number is None and active is not None:
+            number = active.facts.number
+        living = [each.facts.number for each in self._versions.keyring.of(request.domain)]
+        if number not in living:
+            raise NotDone("no-such-version")
+        assert number is not None
+        changed = [(request.domain, number)]
+        if active is not None and active.facts.number == number:
+            newest = max(each.number for each in self._store.facts_of(request.domain))
+            changed.append((request.domain, newest + 1))
+        return Changed(len(changed), changed)
+
+
+def _within(domains: list[str] | None, permitted: list[str] | None) -> bool:
+    """Whether `domains` (None: all) are among those permitted (None: all)."""
+    if permitted is None:
+        return True
+    return domains is not None and set(domains) <= set(permitted)
+
+
+def _may_revoke(bearer: TokenFacts, other: TokenFacts) -> bool:
+    """Nobody ends a token that opens more than their own."""
+    if Scope.ADMIN.value not in bearer.scopes and not set(other.scopes) <= set(bearer.scopes):
+        return False
+    return _within(other.domains, bearer.domains)
