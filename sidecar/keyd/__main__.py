@@ -35,8 +35,6 @@ log = logging.getLogger("sidecar.keyd")
 
 FIRST_TOKEN_FILE = "admin-token"  # noqa: S105 # a file name
 
-FIRST_TOKEN_FILE = "admin-token"  # noqa: S105 # a file name
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run keyd; exit status 0 after a clean stop, 1 when it cannot serve, 2 for bad arguments."""
@@ -107,7 +105,6 @@ def _open(
         ),
         rotation_ms=options.rotate_every,
         memory_locked=memory_locked,
-        first_token_file=directory.path / FIRST_TOKEN_FILE,
         first_token_file=directory.path / FIRST_TOKEN_FILE,
     )
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from pathlib import Path
 
 from sidecar.keyd.administration import Administration
 from sidecar.keyd.alarms import Alarms
-from sidecar.keyd.bearer_desk import BearerDesk
 from sidecar.keyd.ballast import Ballast
 from sidecar.keyd.bearer_desk import BearerDesk
 from sidecar.keyd.clock import ClockSource, LedgerClock
@@ -17,7 +15,6 @@ from sidecar.keyd.durable_ledger import FAULTS, DurableLedger
 from sidecar.keyd.journal import Journal
 from sidecar.keyd.kek_rotation import KekRotation
 from sidecar.keyd.secret_store import SecretStore
-from sidecar.keyd.token_store import TokenStore
 from sidecar.keyd.token_store import TokenStore
 from sidecar.keyd.versions import Versions
 from sidecar.keys.limits import Limits
@@ -86,10 +83,6 @@ class KeyService:
         if first_token_file is not None:
             self._tokens.create_first(first_token_file, now_ms)
         self._desk = BearerDesk(store, self._tokens, self._versions, self._administration.answer)
-        self._tokens = TokenStore(store)
-        if first_token_file is not None:
-            self._tokens.create_first(first_token_file, now_ms)
-        self._desk = BearerDesk(store, self._tokens, self._versions, self._administration.answer)
         self._next_tend_ms = now_ms
         self._next_save_ms = now_ms + _SAVE_MS
 
@@ -127,7 +120,6 @@ class KeyService:
             self._journal.close()
             self._versions.save_usage()
             self._tokens.save_uses()
-            self._tokens.save_uses()
             self._save_facts(clean_stop=True)
         except FAULTS as error:
             log.error("no clean stop: %s", error)
@@ -141,7 +133,6 @@ class KeyService:
 
     def _save(self) -> None:
         self._versions.save_usage()
-        self._tokens.save_uses()
         self._tokens.save_uses()
         self._save_facts(clean_stop=False)
 

@@ -38,11 +38,6 @@ MAX_TOKEN_CHARACTERS = 100
 MAX_TOKEN_DOMAINS = 100
 MAX_TOKEN_SECONDS = 10 * 365 * 86400
 MAX_REPEAT_KEY_CHARACTERS = 200
-MAX_NAME_CHARACTERS = 100
-MAX_TOKEN_CHARACTERS = 100
-MAX_TOKEN_DOMAINS = 100
-MAX_TOKEN_SECONDS = 10 * 365 * 86400
-MAX_REPEAT_KEY_CHARACTERS = 200
 
 
 class Capability(enum.Enum):
@@ -52,7 +47,6 @@ class Capability(enum.Enum):
     ADMIN = "admin"
     BEARER = "bearer"
     FACTS = "facts"
-    BEARER = "bearer"
 
 
 class NotPermitted(SidecarError):

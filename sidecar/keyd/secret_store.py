@@ -32,9 +32,6 @@ class SecretStore:
         self.before_commit: Callable[[], None] | None = None
         self.changed: list[tuple[str, int]] = []
         """(domain, number) of what the transaction added or destroyed, in order."""
-        self.before_commit: Callable[[], None] | None = None
-        self.changed: list[tuple[str, int]] = []
-        """(domain, number) of what the transaction added or destroyed, in order."""
         self._sealer: Sealer | None = None
         try:
             # A rollback journal is erased with each commit; a write-ahead log would keep old
@@ -63,11 +60,6 @@ class SecretStore:
                 self.set_fact("store-id", os.urandom(8).hex())
         self._sealer = make_sealer(self.store_id)
         migrate(self._database, self._sealer.seal)
-
-    @property
-    def database(self) -> sqlite3.Connection:
-        """For what is stored beside the secrets, and changes in one transaction with them."""
-        return self._database
 
     @property
     def database(self) -> sqlite3.Connection:
@@ -172,7 +164,6 @@ class SecretStore:
             (revoked_ms, removed_ms, facts.id),
         )
         self._seal(gone, b"")
-        self.changed.append((facts.domain, facts.number))
         self.changed.append((facts.domain, facts.number))
         old = [
             (each.id,)

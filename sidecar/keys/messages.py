@@ -123,9 +123,7 @@ class RevokeToken(_Message, frozen=True, tag="revoke-token"):
 
 
 TokenRequest = CreateToken | ListTokens | RevokeToken
-BearerRequest = (
-    ListVersions | RotateSecret | RevokeSecret | ImportSecret | GetStatus | TokenRequest
-)
+BearerRequest = ListVersions | RotateSecret | RevokeSecret | ImportSecret | GetStatus | TokenRequest
 """What a token can open."""
 
 
