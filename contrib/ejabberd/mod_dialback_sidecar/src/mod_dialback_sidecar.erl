@@ -9,7 +9,7 @@
 
 -export([start/2, stop/1, reload/3, depends/2, mod_opt_type/1, mod_options/1, mod_doc/0]).
 %% Hooks
--export([filter_packet/1, allow_host/3, route_registered/1, route_unregistered/1, config_reloaded/0]).
+-export([component_send_packet/1, filter_packet/1, allow_host/3, route_registered/1, route_unregistered/1, config_reloaded/0]).
 %% For the other modules
 -export([option/2, components_of/1, is_component/1, is_ours/1, log_handshake/4, warn_once/3, failed/3]).
 
@@ -115,7 +115,8 @@ afterwards(Host) ->
      {s2s_in_authenticated_packet, Host, ?IN, afterwards, 41}].
 
 global() ->
-    [{filter_packet, global, ?MODULE, filter_packet, 10},
+    [{component_send_packet, global, ?MODULE, component_send_packet, 10},
+     {filter_packet, global, ?MODULE, filter_packet, 10},
      {route_registered, global, ?MODULE, route_registered, 50},
      {route_unregistered, global, ?MODULE, route_unregistered, 50},
      {config_reloaded, global, ?MODULE, config_reloaded, 90}].
@@ -125,9 +126,21 @@ hooks(What, Hooks) ->
                           ejabberd_hooks:What(Hook, Host, Module, Function, Seq)
                   end, Hooks).
 
+%% What really comes from a sidecar, and not from another component that may claim any address.
+component_send_packet({#iq{from = #jid{lserver = Domain}} = IQ,
+                       #{remote_server := Domain} = State}) ->
+    case is_component(Domain) of
+        true -> {xmpp:put_meta(IQ, dialback_sidecar, reply), State};
+        false -> {IQ, State}
+    end;
+component_send_packet(Acc) ->
+    Acc.
+
 %% Every stanza of the server passes here, so the way through is short. Answers to our
-%% requests are taken out; to a sidecar goes nothing but our requests.
-filter_packet(#iq{type = Type} = IQ) when Type == result; Type == error ->
+%% requests are taken out, also those that the server itself gives for a sidecar that it does
+%% not let them reach; to a sidecar goes nothing but our requests.
+filter_packet(#iq{type = Type, meta = #{dialback_sidecar := _}} = IQ) when Type == result;
+                                                                          Type == error ->
     case ?LINK:reply(IQ) of
         taken -> {stop, drop};
         not_ours -> isolate(IQ)
