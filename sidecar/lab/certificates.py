@@ -24,6 +24,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 SERVER_AUTH = ExtendedKeyUsageOID.SERVER_AUTH
 CLIENT_AUTH = ExtendedKeyUsageOID.CLIENT_AUTH
 BOTH = (SERVER_AUTH, CLIENT_AUTH)
+_XMPP_ADDR = ObjectIdentifier("1.3.6.1.5.5.7.8.5")  # RFC 6120 §13.7.1.4
+_UTF8_STRING = b"\x0c"
 _ONE_HOUR = datetime.timedelta(hours=1)
 _VALID = datetime.timedelta(days=30)
 
@@ -95,11 +97,20 @@ class Authority:
         return self.root.public_bytes(Encoding.PEM)
 
     def issue(
-        self, *names: str, purposes: Sequence[ObjectIdentifier] = BOTH, expired: bool = False
+        self,
+        *names: str,
+        purposes: Sequence[ObjectIdentifier] = BOTH,
+        expired: bool = False,
+        xmpp_addresses: Sequence[str] = (),
     ) -> Certificate:
-        """Return a certificate for the DNS `names`, signed by this authority."""
+        """Return a certificate for the DNS `names`, signed by this authority.
+
+        `xmpp_addresses` are for the name form of old, `id-on-xmppAddr`.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
-        issued = _sign(names, purposes, key, expired, issuer=(self.root, self._key))
+        issued = _sign(
+            names, purposes, key, expired, (self.root, self._key), xmpp_addresses=xmpp_addresses
+        )
         return Certificate(issued, key, chain_pem=self.pem)
 
 
@@ -109,7 +120,12 @@ def _sign(
     key: ec.EllipticCurvePrivateKey,
     expired: bool,
     issuer: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None,
+    xmpp_addresses: Sequence[str] = (),
 ) -> x509.Certificate:
+    general_names: list[x509.GeneralName] = [x509.DNSName(_a_label(name)) for name in names]
+    for address in xmpp_addresses:
+        text = address.encode()
+        general_names.append(x509.OtherName(_XMPP_ADDR, _UTF8_STRING + bytes([len(text)]) + text))
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
     end = datetime.datetime.now(datetime.UTC) + (-_ONE_HOUR if expired else _VALID)
     issuer_name, signing_key = (issuer[0].subject, issuer[1]) if issuer else (subject, key)
@@ -121,10 +137,7 @@ def _sign(
         .serial_number(x509.random_serial_number())
         .not_valid_before(end - _VALID - _ONE_HOUR)
         .not_valid_after(end)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.DNSName(_a_label(name)) for name in names]),
-            critical=False,
-        )
+        .add_extension(x509.SubjectAlternativeName(general_names), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(certificates=False), critical=True)
         .add_extension(

@@ -49,6 +49,8 @@ class EjabberdHost(HostServer):
             rooms=self.settings.rooms,
             tls=self.settings.tls,
             s2s_use_starttls=starttls,
+            # As in newer versions; 30 s are less than a sidecar may take to link again.
+            options={"negotiation_timeout": 120},
         )
 
     async def start_into(self, network: Network) -> None:
