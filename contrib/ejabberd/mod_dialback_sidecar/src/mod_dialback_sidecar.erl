@@ -21,6 +21,7 @@
 -define(IN, mod_dialback_sidecar_in).
 -define(OTHERS, [mod_dialback_sidecar_wire, mod_dialback_sidecar_peer,
                  mod_dialback_sidecar_elements, mod_dialback_sidecar_native,
+                 mod_dialback_sidecar_secret,
                  ?LINK, ?OUT, ?IN]).
 -define(COMPONENTS, {?MODULE, components}).
 -define(AFTERWARDS_MS, 120000).
@@ -70,7 +71,8 @@ reload(Host, NewOpts, _OldOpts) ->
     ?LINK:reload(Host, NewOpts).
 
 depends(_Host, _Opts) ->
-    [{mod_s2s_dialback, hard}].
+    %% Where there is none, dialback is switched off, and stays so.
+    [{mod_s2s_dialback, soft}].
 
 mod_opt_type(component) -> econf:list_or_single(econf:domain(), [unique]);
 mod_opt_type(secret) -> econf:binary();

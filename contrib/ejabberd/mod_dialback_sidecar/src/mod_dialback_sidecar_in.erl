@@ -287,7 +287,8 @@ local(Domain) ->
     case mod_dialback_sidecar:is_ours(Domain) of
         true ->
             Host = ejabberd_router:host_of_route(Domain),
-            case gen_mod:is_loaded(Host, mod_dialback_sidecar) of
+            case gen_mod:is_loaded(Host, mod_dialback_sidecar)
+                andalso gen_mod:is_loaded(Host, mod_s2s_dialback) of
                 true -> {host, Host};
                 false -> native
             end;

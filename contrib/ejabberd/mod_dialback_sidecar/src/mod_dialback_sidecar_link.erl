@@ -472,7 +472,7 @@ with_components(Opts, #state{secrets = Secrets, components = Old} = State) ->
     New = mod_dialback_sidecar:components_of(Opts),
     lists:foreach(fun(Component) -> ets:delete(Secrets, Component) end, Old),
     lists:foreach(fun(Component) ->
-                          case secret(Component, Opts) of
+                          case mod_dialback_sidecar_secret:find(Component, Opts) of
                               undefined -> complain(Component);
                               Secret -> ets:insert(Secrets, {Component, ?WIRE:link_key(Secret)})
                           end
@@ -482,29 +482,6 @@ with_components(Opts, #state{secrets = Secrets, components = Old} = State) ->
 complain(Component) ->
     ?ERROR_MSG("no ejabberd_service listener has a password for ~ts, so nobody there can be asked",
                [Component]).
-
-secret(Component, Opts) ->
-    case maps:get(secret, Opts, undefined) of
-        undefined -> listener_secret(Component, ejabberd_option:listen());
-        Given -> Given
-    end.
-
-%% The password that the listener asks of the component: nobody has to write it down twice.
-listener_secret(Component, [{_EndPoint, ejabberd_service, Opts0} | Listeners]) ->
-    Opts = if is_map(Opts0) -> Opts0; true -> maps:from_list(Opts0) end,
-    Hosts = case maps:get(hosts, Opts, []) of
-                Map when is_map(Map) -> maps:to_list(Map);
-                List -> List
-            end,
-    case lists:keyfind(Component, 1, Hosts) of
-        {_, Password} when is_binary(Password) -> Password;
-        {_, undefined} -> maps:get(password, Opts, undefined);
-        _ -> listener_secret(Component, Listeners)
-    end;
-listener_secret(Component, [_ | Listeners]) ->
-    listener_secret(Component, Listeners);
-listener_secret(_Component, []) ->
-    undefined.
 
 %%% Small things
 
