@@ -110,7 +110,7 @@ class Administration:
             else:
                 uses, last_use_ms = self._store.usage_of(facts.id)
             state = state_of(facts, active.id if active is not None else None)
-            due_ms = self._versions.next_rotation_ms(facts, now_ms)
+            due_ms = self._versions.schedule.due_ms(facts, now_ms)
             yield ListedVersion(
                 domain=facts.domain,
                 number=facts.number,
@@ -135,7 +135,7 @@ class Administration:
             stateless_versions=sum(1 for each in versions if each.facts.kind == "stateless"),
             live_keys=self._ledger.rules.live_count,
             judged=dict(self._ledger.judged),
-            next_rotation_ms=self._versions.next_due_ms(now_ms) if keyring.all_active() else None,
+            next_rotation_ms=self._versions.schedule.next_ms(),
             kek_id=self._store.sealer.kek_id,
             rewrapping=self._kek.under_way,
             memory_locked=self._memory_locked,

@@ -59,8 +59,8 @@ class KeyService:
         self._kek = kek
         self._clock = LedgerClock(source, store.fact("clock"), journal.latest_ms())
         self._alarms = Alarms()
-        self._versions = Versions(store, ballast, rotation_ms=rotation_ms)
         now_ms = self._clock.now_ms()
+        self._versions = Versions(store, ballast, rotation_ms=rotation_ms, now_ms=now_ms)
         complete = store.fact("clean-stop") is not None or self._versions.keyring.domain_count == 0
         if self._clock.ran_backwards:
             self._alarms.sound(

@@ -57,9 +57,10 @@ def _make_new(
     try:
         kek = KekRotation.open(kek_path, writable, holds_sealed=store.holds_sealed)
         store.unseal(kek.sealer)
-        versions = Versions(store, Ballast(directory.ballast), rotation_ms=1)
+        now_ms = LedgerClock(source, store.fact("clock"), 0).now_ms()
+        versions = Versions(store, Ballast(directory.ballast), rotation_ms=1, now_ms=now_ms)
         domains = [each.facts.domain for each in versions.keyring.all_active()]
-        versions.create(domains, LedgerClock(source, store.fact("clock"), 0).now_ms())
+        versions.create(domains, now_ms)
         with store.transaction():
             store.set_fact("clean-stop", None)
     finally:

@@ -17,12 +17,13 @@ from sidecar.keys.lifecycle import (
     MAX_STATELESS_MS,
     VersionFacts,
     removable,
-    rotation_due_ms,
 )
+from sidecar.keys.rotation_schedule import RotationSchedule
 
 log = logging.getLogger(__name__)
 
-_NEVER_MS = 1 << 62
+_AT_A_TIME = 100
+"""Versions changed in one transaction of the upkeep, for keys wait meanwhile."""
 
 
 class NotDone(SidecarError):
@@ -39,17 +40,20 @@ class Versions:
     Its methods raise sqlite3.Error, and then nothing has changed, unless they say otherwise.
     """
 
-    def __init__(self, store: SecretStore, ballast: Ballast, *, rotation_ms: int) -> None:
+    def __init__(
+        self, store: SecretStore, ballast: Ballast, *, rotation_ms: int, now_ms: int
+    ) -> None:
         """Load every version. Raises DamagedRow."""
         self._store = store
         self._ballast = ballast
-        self._rotation_ms = rotation_ms
-        self._due_ms = 0
         self.keyring = Keyring(
             SecretVersion(facts, KeyMaker(secret), uses=uses, last_use_ms=last_use_ms)
             for facts, secret, uses, last_use_ms in store.load()
             if facts.revoked_ms is None and facts.removed_ms is None
         )
+        self.schedule = RotationSchedule(rotation_ms, self.keyring.is_active)
+        for version in self.keyring.all_active():
+            self.schedule.add(version.facts, now_ms)
 
     def create(self, domains: Sequence[str], now_ms: int) -> None:
         """Give each of these sender domains a new version that issues from now on: all or none."""
@@ -121,19 +125,13 @@ class Versions:
         return made
 
     def tend(self, ledger: Ledger, now_ms: int) -> None:
-        """Rotate what is due, and destroy what no key needs any more."""
-        if now_ms >= self._due_ms:
-            active = self.keyring.all_active()
-            due = [each for each in active if self.next_rotation_ms(each.facts, now_ms) <= now_ms]
-            self.create(self._rotatable(due), now_ms)
-            if due:
-                log.info("rotated %d sender domains", len(due))
-            self._due_ms = self.next_due_ms(now_ms)
+        """Rotate what is due, and destroy what no key needs any more; so many at a time."""
+        self._rotate_due(now_ms)
         done = [
             each
             for each in self.keyring.all_retired()
             if removable(each.facts, ledger.needed_until_ms(each.id), now_ms)
-        ]
+        ][:_AT_A_TIME]
         if done:
             with self._store.transaction():
                 for version in done:
@@ -143,15 +141,15 @@ class Versions:
                 ledger.forget_version(version.id)
             log.info("destroyed %d versions that no key needs any more", len(done))
 
-    def next_rotation_ms(self, active: VersionFacts, now_ms: int) -> int:
-        return rotation_due_ms(active, self._rotation_ms, now_ms)
-
-    def next_due_ms(self, now_ms: int) -> int:
-        """When the next scheduled rotation of any sender domain is."""
-        return min(
-            (self.next_rotation_ms(each.facts, now_ms) for each in self.keyring.all_active()),
-            default=_NEVER_MS,
-        )
+    def _rotate_due(self, now_ms: int) -> None:
+        due = self.schedule.take_due(now_ms, _AT_A_TIME)
+        versions = [version for each in due if (version := self.keyring.get(each))]
+        try:
+            self.create(self._rotatable(versions), now_ms)
+        finally:
+            self.schedule.retry([each for each in due if self.keyring.is_active(each)], now_ms)
+        if due:
+            log.info("rotated %d sender domains", len(due))
 
     def save_usage(self) -> None:
         """Note how often versions were used since the last time."""
@@ -177,7 +175,8 @@ class Versions:
     def _take_in(self, version: SecretVersion, now_ms: int) -> None:
         """It is stored; make it known, and see to it that it is rotated in time."""
         self.keyring.add(version)
-        self._due_ms = min(self._due_ms, self.next_rotation_ms(version.facts, now_ms))
+        if self.keyring.is_active(version.id):
+            self.schedule.add(version.facts, now_ms)
 
     def _rotatable(self, versions: Sequence[SecretVersion]) -> list[str]:
         """The domains of these; one with too many RETIRED versions waits for the next time."""

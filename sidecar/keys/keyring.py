@@ -72,6 +72,10 @@ class Keyring:
         """Return the version that issues for `domain`; None if it has none."""
         return self._active.get(domain)
 
+    def is_active(self, version_id: int) -> bool:
+        version = self._by_id.get(version_id)
+        return version is not None and self._active.get(version.facts.domain) is version
+
     def get(self, version_id: int) -> SecretVersion | None:
         return self._by_id.get(version_id)
 
