@@ -55,6 +55,7 @@ async def world(host_kind: Callable[[HostSettings], HostServer]) -> AsyncIterato
     """The world that most tests share; nobody stops anything in it."""
     async with open_world(host_kind(HostSettings())) as opened:
         yield opened
+        assert opened.host.stock_acts(0) == []
 
 
 @pytest_asyncio.fixture(loop_scope="session")

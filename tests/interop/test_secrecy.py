@@ -8,6 +8,7 @@ out: in errors, refusals and outages.
 from __future__ import annotations
 
 import base64
+import secrets
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from xml.etree.ElementTree import Element
@@ -57,7 +58,7 @@ async def test_no_key_is_printed_whatever_becomes_of_it(visit: Visit) -> None:
             pair = f"from='{peer.domain}' to='{CAPULET}' id='1'"
             await stream.send(f"<db:{name} {pair} type='valid'>{key}</db:{name}>")
     claimed = await visit.stream(peer)
-    await claimed.db_result(sender=peer.domain, target=CAPULET, key="c0de" * 16)
+    await claimed.db_result(sender=peer.domain, target=CAPULET, key=secrets.token_hex(32))
     assert (await claimed.receive(RESULT)).get("type") == "invalid"
 
     # The peer's own answers hold the key, as Prosody's do, and text that is none of ours.

@@ -44,7 +44,7 @@ async def test_stock_dialback_takes_over_and_gives_back(visit: Visit) -> None:
     visit.turn_to(visit.sidecar)
     await federate(visit)
     assert visit.decisions() == []
-    assert visit.stock_acts() != []
+    await visit.stock_acted()
 
     await redo(visit)
     await federate(visit)
@@ -63,7 +63,7 @@ async def test_check_in_flight_is_finished_by_stock_dialback(visit: Visit) -> No
     await visit.host.undo()
     answer = await stream.receive(DIALBACK + "result")
     assert answer.get("type") == "valid"
-    assert visit.stock_acts() != []
+    await visit.stock_acted()
     await redo(visit)
 
 

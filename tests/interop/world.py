@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import re
@@ -165,6 +166,12 @@ class Visit:
     def stock_acts(self) -> list[str]:
         """What the server's own dialback did during this visit."""
         return self.host.stock_acts(self.host_mark)
+
+    async def stock_acted(self) -> None:
+        """Return once the log says that the server's own dialback did something in this visit."""
+        async with asyncio.timeout(30):
+            while not self.stock_acts():
+                await asyncio.sleep(0.02)
 
     def network_asked_for(self, domain: str) -> list[str]:
         """The names at and below `domain` that anybody looked up in the DNS."""
