@@ -23,6 +23,7 @@ from sidecar.keyd_child import KeydChild
 from sidecar.links import Links
 from sidecar.metrics import Metrics
 from sidecar.observers import Observers
+from sidecar.s2s.address_budget import DialLimits
 from sidecar.s2s.checker import Checker
 from sidecar.s2s.credentials import Credentials
 from sidecar.s2s.evidence import Certificates
@@ -106,6 +107,8 @@ async def _checker(config: Config, metrics: Metrics) -> AsyncIterator[Checker]:
         certificates=Certificates(config.check.trusted_certificates),
         accepted=[Evidence(evidence) for evidence in config.check.evidence],
         allow_private_addresses=config.check.allow_private_addresses,
+        dials=DialLimits.lasting(config.check.address_connections_per_second),
+        idle_seconds=config.check.keep_open_seconds,
     )
     try:
         yield checker

@@ -9,6 +9,7 @@ from sidecar.cli.backup import backup
 from sidecar.cli.check import check
 from sidecar.cli.demo import demo
 from sidecar.cli.kek import kek
+from sidecar.cli.probe import probe
 from sidecar.cli.secret import secret
 from sidecar.cli.serve import serve
 from sidecar.cli.status import status
@@ -23,6 +24,7 @@ def main() -> None:
 main.add_command(serve)
 main.add_command(check)
 main.add_command(demo)
+main.add_command(probe)
 main.add_command(status)
 main.add_command(secret)
 main.add_command(kek)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 
-from sidecar.cli.config_option import config_option, load_or_exit
+from sidecar.cli.config_option import EXIT_CONFIG, config_option, load_or_exit
+from sidecar.cli.probe import json_option, run_probes
+from sidecar.cli.probe_report import show
+from sidecar.names import Domain
+from sidecar.s2s.probe import Depth
 
 
 @click.group()
@@ -33,3 +38,40 @@ def check_config(config_path: Path) -> None:
         )
     else:
         click.echo(f"  key service: {config.keyd.socket}")
+
+
+@check.command("dns")
+@config_option
+@json_option
+def check_dns(config_path: Path, as_json: bool) -> None:
+    """Look at our own domains as others find them in DNS; exit status 1 if there is an error.
+
+    Example: dialback-sidecar check dns
+    """
+    _check_own(config_path, Depth.DNS, as_json)
+
+
+@check.command("tls")
+@config_option
+@json_option
+def check_tls(config_path: Path, as_json: bool) -> None:
+    """Connect to our own domains as a peer would, and look at TLS and certificates.
+
+    Exit status 1 if there is an error.
+
+    Example: dialback-sidecar check tls --json
+    """
+    _check_own(config_path, Depth.TLS, as_json)
+
+
+def _check_own(config_path: Path, depth: Depth, as_json: bool) -> None:
+    """Probe every domain that the configuration names; patterns name none."""
+    config = load_or_exit(config_path)
+    patterns = [pattern for link in config.link for pattern in link.domains.patterns]
+    own = [Domain.parse(pattern) for pattern in patterns if "*" not in pattern]
+    if not own:
+        click.echo("the configuration names no domain, only patterns", err=True)
+        sys.exit(EXIT_CONFIG)
+    probes = run_probes(config, [(domain, None) for domain in own], depth)
+    show(probes, json=as_json)
+    sys.exit(any(probe.failed for probe in probes))

@@ -84,6 +84,14 @@ class CheckConfig(Struct, frozen=True, kw_only=True):
         bool,
         Meta(description="connect to addresses that are not public, loopback included"),
     ] = False
+    keep_open_seconds: Annotated[
+        float,
+        Meta(ge=0, le=60, description="a quiet stream to another server is kept for more checks"),
+    ] = 10
+    address_connections_per_second: Annotated[
+        float,
+        Meta(gt=0, description="to one address of others, lasting; a quarter of it on one asker's"),
+    ] = 64
     evidence: Annotated[
         tuple[Literal["certificate", "same-certificate", "key"], ...],
         Meta(min_length=1, description="what may prove a sender domain, the best there is first"),

@@ -1,4 +1,4 @@
-"""`db:verify`, read and written (XEP-0220 §2.1.2, §2.2.2).
+"""`db:verify` and `db:result`, read and written (XEP-0220 §2.1, §2.2.2).
 
 The one place where `from` and `to` become sender and target domain and back. In a verify
 request `from` is the target domain; in the response the two are swapped.
@@ -35,6 +35,43 @@ def write_verify_request(pair: DomainPair, stream: StreamId, key: DialbackKey) -
         f"<db:verify from={quoted(pair.target)} to={quoted(pair.sender)} id={quoted(stream)}>"
         f"{escape(key.reveal())}</db:verify>"
     ).encode()
+
+
+def write_result(pair: DomainPair, key: DialbackKey) -> bytes:
+    """A dialback request (XEP-0220 §2.1.1, step 1): here `from` is the sender domain."""
+    return (
+        f"<db:result from={quoted(pair.sender)} to={quoted(pair.target)}>"
+        f"{escape(key.reveal())}</db:result>"
+    ).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class ResultResponse:
+    """What a Receiving Server says of a domain pair; `condition` only where it is an error."""
+
+    pair: DomainPair
+    outcome: Outcome
+    condition: str | None = None
+
+
+def read_result_response(element: Element) -> ResultResponse | None:
+    """XEP-0220 §2.1.1, step 4: `from` is the target domain; None for anything else."""
+    if (element.namespace, element.name) != (ns.DIALBACK, "result"):
+        return None
+    outcome = _OUTCOMES.get(element.attributes.get("type", ""))
+    if outcome is None:
+        return None
+    try:
+        pair = DomainPair(
+            sender=Domain.parse(element.attributes.get("to", "")),
+            target=Domain.parse(element.attributes.get("from", "")),
+        )
+    except InvalidValue:
+        return None
+    if outcome is not Outcome.ERROR:
+        return ResultResponse(pair, outcome)
+    error = element.child(ns.SERVER, "error") or element
+    return ResultResponse(pair, outcome, read_error(error, ns.STANZA_ERRORS)[0])
 
 
 def read_verify_response(element: Element) -> VerifyResponse | None:

@@ -52,11 +52,12 @@ def _major_version(text: str) -> int:
     return int(major)
 
 
-def write_header(*, local: Domain, remote: Domain) -> bytes:
-    """The header of a stream that we open from `local` to `remote`."""
+def write_header(*, local: Domain | None, remote: Domain) -> bytes:
+    """The header of a stream that we open from `local` (if we say so) to `remote`."""
+    sender = f" from={quoted(local)}" if local is not None else ""
     return (
         f"<?xml version='1.0'?><stream:stream xmlns='{ns.SERVER}' xmlns:stream='{ns.STREAM}' "
-        f"xmlns:db='{ns.DIALBACK}' from={quoted(local)} to={quoted(remote)} version='1.0'>"
+        f"xmlns:db='{ns.DIALBACK}'{sender} to={quoted(remote)} version='1.0'>"
     ).encode()
 
 

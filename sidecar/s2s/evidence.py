@@ -63,6 +63,11 @@ class Certificates:
             check.certificates, check.pair.sender, self._trust, self._now(), word=check.chain
         )
 
+    def judge(self, chain: tuple[bytes, ...], domain: Domain) -> Proven | Flawed:
+        """What a server has shown to us, judged for `domain`."""
+        self._refresh()
+        return judge(chain, domain, self._trust, self._now())
+
     def same(self, check: Check, theirs: bytes) -> Proven | None:
         """Whether `theirs`, shown to us just now, is also what the peer has shown to our server."""
         if not check.encrypted or not check.certificates:

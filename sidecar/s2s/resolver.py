@@ -58,21 +58,30 @@ class Resolver:
 
     async def targets(self, domain: Domain) -> tuple[Target, ...] | Failure:
         """Where the server of `domain` may be, in the order to try (RFC 6120 §3.2, XEP-0368)."""
+        records = await self.services(domain)
+        if isinstance(records, Failure):
+            return records
+        if records:
+            return order(records, self._random)
+        return (Target(domain.a_label, FALLBACK_PORT),)
+
+    async def services(self, domain: Domain) -> tuple[SrvRecord, ...] | Failure:
+        """The SRV records that can be used; none: the domain itself is the target."""
         name = domain.a_label
         direct, plain = await self._lookup(
             (f"_xmpps-server._tcp.{name}", "SRV"), (f"_xmpp-server._tcp.{name}", "SRV")
         )
-        records = [
+        records = (
             *_srv_records(direct, direct_tls=True),
             *_srv_records(plain, direct_tls=False),
-        ]
+        )
         if records:
-            return order(records, self._random)
+            return records
         if isinstance(plain, Failure):
             return _one_of(plain, direct) or plain
         if plain:  # "." or nothing that is a name
             return Failure(Reason.DNS_NO_SERVICE, f"no usable SRV target for {name}")
-        return (Target(name, FALLBACK_PORT),)
+        return ()
 
     async def addresses(self, name: str) -> tuple[str, ...] | Failure:
         """The addresses of a target, IPv6 and IPv4 by turns (RFC 8305 §4)."""

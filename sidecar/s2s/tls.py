@@ -26,6 +26,15 @@ def client_context(*, direct: bool = False) -> ssl.SSLContext:
     return context
 
 
+def chain_of(session: ssl.SSLObject | ssl.SSLSocket) -> tuple[bytes, ...]:
+    """All that the peer of an established session has shown, leaf first, DER, unjudged."""
+    found: Any = session
+    if hasattr(found, "get_unverified_chain"):
+        return tuple(found.get_unverified_chain())
+    chain = found._sslobj.get_unverified_chain()  # COMPAT(python 3.12): not public there
+    return tuple(certificate.public_bytes(_DER) for certificate in chain or ())
+
+
 class TlsLayer:
     """One TLS session; names the sender domain by SNI. Raises ssl.SSLError for what goes wrong."""
 
@@ -74,11 +83,7 @@ class TlsLayer:
 
     def chain(self) -> tuple[bytes, ...]:
         """All that the peer has shown, leaf first, DER, unjudged."""
-        session: Any = self._session
-        if hasattr(session, "get_unverified_chain"):
-            return tuple(session.get_unverified_chain())
-        found = session._sslobj.get_unverified_chain()  # COMPAT(python 3.12): not public there
-        return tuple(certificate.public_bytes(_DER) for certificate in found or ())
+        return chain_of(self._session)
 
     def close(self) -> None:
         """Tell the peer that nothing follows."""
