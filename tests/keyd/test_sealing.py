@@ -176,3 +176,14 @@ def test_systemd_credential_is_found_and_its_acl_is_no_offence(tmp_path, monkeyp
     credential.chmod(0o444)
     with pytest.raises(KekError, match="others can read it"):
         kek_file.read(credential)
+
+
+def test_issued_key_is_in_no_file(house):
+    key = house.issue(*TRIPLE).key
+    house.verify(key, *TRIPLE)
+    house.close()
+    for path in house.directory.rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
+            assert key.encode() not in data
+            assert bytes.fromhex(key) not in data
