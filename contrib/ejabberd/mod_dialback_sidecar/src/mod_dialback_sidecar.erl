@@ -21,7 +21,7 @@
 -define(IN, mod_dialback_sidecar_in).
 -define(OTHERS, [mod_dialback_sidecar_wire, mod_dialback_sidecar_peer,
                  mod_dialback_sidecar_elements, mod_dialback_sidecar_native,
-                 mod_dialback_sidecar_secret,
+                 mod_dialback_sidecar_secret, mod_dialback_sidecar_leave,
                  ?LINK, ?OUT, ?IN]).
 -define(COMPONENTS, {?MODULE, components}).
 -define(AFTERWARDS_MS, 120000).

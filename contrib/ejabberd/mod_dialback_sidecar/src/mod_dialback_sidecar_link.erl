@@ -20,7 +20,7 @@
 -define(REPORT_MAX, 64).            % ... or until there are so many (docs/link-protocol.md)
 -define(SUSPECT_MS, 10000).         % how long a sidecar that was silent is asked last
 -define(WARN_MS, 60000).            % an outage is in the log that often
--define(LEAVE_MS, 3000).
+-define(LEAVE_MS, 6000).
 
 -record(ask, {ref :: reference(),
               stream :: pid(),
@@ -94,7 +94,7 @@ start(Host, Opts) ->
 %% Tell every stream that still waits to go on without us, then end.
 -spec stop(binary(), update | removal) -> any().
 stop(Host, Why) ->
-    try gen_server:call(process(Host), {leave, Why}, 2 * ?LEAVE_MS)
+    try gen_server:call(process(Host), {leave, Why}, ?LEAVE_MS)
     catch exit:_ -> ok
     end,
     gen_mod:stop_child(?MODULE, Host).
@@ -324,7 +324,8 @@ answer(Ref, Answer, #state{secrets = Secrets, asked = Asked} = State) ->
     case ets:take(Secrets, Ref) of
         [{_, #ask{stream = Stream, monitor = Monitor, job = Job} = Ask}] ->
             forget(Ask, Secrets),
-            Answer1 = with_native(Job, Answer, State),
+            Answer1 = mod_dialback_sidecar_native:judge(Job, Answer, fallback(State),
+                                                        now_ms() < State#state.native_until),
             State1 = State#state{asked = maps:remove(Monitor, Asked)},
             State2 = keep_or_drop_monitor(Stream, Monitor, Job, Answer1, State1),
             remember_outage(Job, Answer1, State2),
@@ -344,26 +345,6 @@ keep_or_drop_monitor(Stream, Monitor, #{job := issue} = Job, {key, _}, #state{is
 keep_or_drop_monitor(_Stream, Monitor, _Job, _Answer, State) ->
     erlang:demonitor(Monitor, [flush]),
     State.
-
-%% Where the native module has a say: keys it sent just before we took over, or while we fell
-%% back on it; and all that nobody else answers, if the operator wants it so.
-with_native(#{job := verify} = Job, Answer, State) when element(2, Answer) /= valid ->
-    case native_keys_count(Answer, State) andalso mod_dialback_sidecar_native:is_key(Job) of
-        true -> {verdict, valid, <<"native">>};
-        false -> Answer
-    end;
-with_native(#{job := check, key := Key}, {outage, Why} = Answer, #state{host = Host}) ->
-    case mod_dialback_sidecar:option(Host, fallback) of
-        native -> {native, Why, Key};
-        none -> Answer
-    end;
-with_native(_Job, Answer, _State) ->
-    Answer.
-
-native_keys_count({outage, _}, #state{host = Host} = State) ->
-    mod_dialback_sidecar:option(Host, fallback) == native orelse now_ms() < State#state.native_until;
-native_keys_count(_Answer, #state{native_until = Until}) ->
-    now_ms() < Until.
 
 remember_outage(#{job := verify, sender := Sender, target := Target, stream := Stream}, Answer,
                 #state{host = Host}) ->
@@ -435,36 +416,13 @@ flush(#state{outcomes = Outcomes} = State) ->
 
 %%% Leaving
 
-%% The streams run code of this module for the last time here, so wait for them.
 leave(Why, #state{secrets = Secrets, issued = Issued}) ->
-    Asks = [Ask || {_, #ask{} = Ask} <- ets:tab2list(Secrets)],
+    Asks = [{Pid, Ref, Job} || {_, #ask{stream = Pid, ref = Ref, job = Job}}
+                                   <- ets:tab2list(Secrets)],
     ets:delete_all_objects(Secrets),
     %% After an update a key that is with a peer is as good as before.
-    Sent = [{Pid, []} || Why == removal, {Pid, _} <- maps:values(Issued)],
-    Jobs = lists:foldl(fun(#ask{stream = Pid, ref = Ref, job = Job}, Acc) ->
-                               maps:update_with(Pid, fun(L) -> [{Ref, Job} | L] end,
-                                                [{Ref, Job}], Acc)
-                       end, maps:from_list(Sent), Asks),
-    Tag = make_ref(),
-    Waiting = maps:fold(fun(Pid, PidJobs, Acc) ->
-                                leave_stream(Pid, PidJobs, Why, Tag),
-                                [{Pid, erlang:monitor(process, Pid)} | Acc]
-                        end, [], Jobs),
-    Deadline = now_ms() + ?LEAVE_MS,
-    lists:foreach(fun({Pid, Monitor}) ->
-                          receive
-                              {Tag, Pid} -> ok;
-                              {'DOWN', Monitor, process, Pid, _} -> ok
-                          after max(0, Deadline - now_ms()) -> ok
-                          end,
-                          erlang:demonitor(Monitor, [flush])
-                  end, Waiting).
-
-leave_stream(Pid, [{_, #{job := Job}} | _] = Jobs, Why, Tag) when Job == check; Job == verify ->
-    ejabberd_s2s_in:update_state(
-      Pid, {mod_dialback_sidecar_in, leave, [Why, Jobs, self(), Tag]});
-leave_stream(Pid, _Jobs, Why, Tag) ->
-    ejabberd_s2s_out:update_state(Pid, {mod_dialback_sidecar_out, leave, [Why, self(), Tag]}).
+    Sent = [Pid || Why == removal, {Pid, _} <- maps:values(Issued)],
+    mod_dialback_sidecar_leave:streams(Why, Asks, Sent).
 
 %%% Secret
 
@@ -484,6 +442,9 @@ complain(Component) ->
                [Component]).
 
 %%% Small things
+
+fallback(#state{host = Host}) ->
+    mod_dialback_sidecar:option(Host, fallback).
 
 server_was_running() ->
     lists:keymember(ejabberd, 1, application:which_applications(15000)).
