@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.config.types import AdminConfig
+
 UNITS = Path(__file__).parent.parent / "contrib" / "systemd"
 
 
@@ -34,3 +36,16 @@ def test_units_name_one_user_each_and_the_socket_belongs_to_the_asking_one():
     socket = settings["dialback-keyd.socket"]
     assert (socket["SocketUser"], socket["SocketMode"]) == ("dialback-sidecar", "0600")
     assert f"--socket {socket['ListenStream']}" in (UNITS / "dialback-keyd.service").read_text()
+
+
+def test_unit_lets_the_daemon_bind_the_port_of_its_admin_api():
+    unit = (UNITS / "dialback-sidecar.service").read_text()
+    ports = {address.rpartition(":")[2] for address in AdminConfig().listen}
+    assert set(re.findall(r"^SocketBindAllow=tcp:(\d+)$", unit, re.MULTILINE)) == ports
+
+
+@pytest.mark.parametrize("unit", ["dialback-keyd.service", "dialback-sidecar.service"])
+def test_unit_finds_its_program_where_it_is_installed(unit):
+    """A bare name: systemd.service(5) looks in /usr/local/bin first, then in /usr/bin."""
+    (command,) = re.findall(r"^ExecStart=(\S+)", (UNITS / unit).read_text(), re.MULTILINE)
+    assert command == unit.removesuffix(".service")
