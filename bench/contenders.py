@@ -15,6 +15,8 @@ from bench.quiet_sidecar import QuietSidecar
 from bench.servers import SECRET, SERVERS, Request
 from sidecar.lab.sidecar import SidecarSettings
 
+ENDLESS = 1_000_000
+
 
 @dataclass(frozen=True)
 class Cores:
@@ -93,7 +95,11 @@ async def _contender(
     pids = {"server": server.pid}
     _pin(server.pid, options.cores.server)
     if server.link is not None:
-        settings = SidecarSettings([server.link], log_level="warning")
+        settings = SidecarSettings(
+            [server.link],
+            log_level="warning",
+            check={"address_connections_per_second": ENDLESS},  # all peers have one address
+        )
         sidecar = QuietSidecar(settings, directory=directory / f"{name}-sidecar", dns=dns)
         await stack.enter_async_context(sidecar)
         (keyd,) = cpu.children(sidecar.pid)

@@ -6,7 +6,7 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecar.lab.certificates import self_signed
+from sidecar.lab.certificates import Certificate, self_signed
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,12 @@ class Tls:
     @classmethod
     def self_signed(cls, directory: Path) -> Tls:
         """Make a certificate in `directory`."""
-        certificate, key = self_signed("peers.example").write(directory, "peers")
+        return cls.shown(directory, self_signed("peers.example"))
+
+    @classmethod
+    def shown(cls, directory: Path, shown: Certificate) -> Tls:
+        """Show this certificate both ways; it is written to `directory`."""
+        certificate, key = shown.write(directory, "peers")
         accepting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         connecting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         connecting.check_hostname = False

@@ -91,7 +91,7 @@ class CheckConfig(Struct, frozen=True, kw_only=True):
     address_connections_per_second: Annotated[
         float,
         Meta(gt=0, description="to one address of others, lasting; a quarter of it on one asker's"),
-    ] = 64
+    ] = 200
     evidence: Annotated[
         tuple[Literal["certificate", "same-certificate", "key"], ...],
         Meta(min_length=1, description="what may prove a sender domain, the best there is first"),

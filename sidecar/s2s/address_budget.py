@@ -26,10 +26,10 @@ Place = tuple[str, int]
 class DialLimits:
     """Connections to one address: at once so many, then so many a second; one prefix gets less."""
 
-    burst: int = 256
-    per_second: float = 64.0
-    prefix_burst: int = 64
-    prefix_per_second: float = 16.0
+    burst: int = 800
+    per_second: float = 200.0
+    prefix_burst: int = 200
+    prefix_per_second: float = 50.0
 
     @classmethod
     def lasting(cls, per_second: float) -> DialLimits:
