@@ -12,6 +12,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TypeVar
 
@@ -138,6 +139,7 @@ def _count_down(counter: Counter[_Key], key: _Key) -> None:
         del counter[key]
 
 
+@lru_cache(maxsize=4096)
 def prefix_of(ip: str | None) -> str:
     """The network of an address that is charged as one: /24, or /48 of IPv6."""
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 _NUMERIC_LABEL = re.compile(r"([0-9]+|0x[0-9a-f]*)\Z", re.IGNORECASE)
@@ -18,6 +19,7 @@ def is_literal(name: str) -> bool:
     return ":" in name or not last or _NUMERIC_LABEL.match(last) is not None
 
 
+@lru_cache(maxsize=4096)
 def is_public(address: str) -> bool:
     """Whether `address` is one of the public internet, looking into addresses within addresses."""
     try:
