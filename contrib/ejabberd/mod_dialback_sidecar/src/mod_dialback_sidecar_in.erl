@@ -262,7 +262,10 @@ reject(#{sender := Sender} = Question, #{auth_domains := Verified, lang := Lang}
     end.
 
 refuse(Condition, Why, Question, State) ->
-    log(Question, error, Why),
+    case lists:member(Condition, [<<"bad-request">>, <<"item-not-found">>]) of
+        true -> ?DEBUG("refused a request of ~p: ~ts", [maps:get(sender, Question), Why]);
+        false -> log(Question, error, Why)
+    end,
     {stop, reply_error(Condition, Question, State)}.
 
 reply_error(Condition, Question, State) ->

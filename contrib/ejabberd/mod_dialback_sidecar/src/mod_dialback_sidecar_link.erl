@@ -12,6 +12,7 @@
 
 -include("logger.hrl").
 -include("xmpp.hrl").
+-include("mod_dialback_sidecar.hrl").
 
 -define(WIRE, mod_dialback_sidecar_wire).
 -define(GRACE_MS, 120000).          % how long keys of the native module are honoured after it
@@ -158,7 +159,7 @@ handle_call(_Request, _From, State) ->
     {reply, {error, unknown}, State}.
 
 handle_cast({ask, Stream, Ref, Job, Deadline}, State) ->
-    {noreply, new_ask(Stream, Ref, Job, Deadline, State)};
+    {noreply, ?GUARD(new_ask(Stream, Ref, Job, Deadline, State), fail(Stream, Ref, State))};
 handle_cast({report, Stream, Outcome}, State) ->
     {noreply, collect(Outcome, settled(Stream, Outcome, State))};
 handle_cast(fell_back, State) ->
@@ -171,7 +172,8 @@ handle_cast(_Msg, State) ->
     {noreply, State}.
 
 handle_info({reply, IQ}, State) ->
-    {noreply, handle_reply(IQ, State)};
+    %% What goes wrong here ends as a request that is not answered in time.
+    {noreply, ?GUARD(handle_reply(IQ, State), State)};
 handle_info({no_answer_yet, Ref, Component}, #state{secrets = Secrets} = State) ->
     case ets:member(Secrets, Ref) of
         true -> {noreply, send(Ref, suspect(Component, State))};
@@ -200,8 +202,14 @@ handle_info({'DOWN', Monitor, process, _Pid, _Reason}, State) ->
 handle_info(_Info, State) ->
     {noreply, State}.
 
-terminate(_Reason, _State) ->
+%% Nobody is left waiting, whatever ends us.
+terminate(_Reason, #state{secrets = Secrets} = State) ->
+    [fail(Stream, Ref, State) || {_, #ask{stream = Stream, ref = Ref}} <- ets:tab2list(Secrets)],
     ok.
+
+fail(Stream, Ref, State) ->
+    Stream ! {dialback_sidecar, Ref, {outage, <<"a fault of the module">>}},
+    State.
 
 code_change(_OldVsn, State, _Extra) ->
     {ok, State}.
