@@ -121,11 +121,17 @@ class EjabberdHost(HostServer):
         return self.address, self._component_ports[jid]
 
     async def sidecar_gone(self, jid: str) -> None:
+        await self._routed(jid, "false")
+
+    async def sidecar_back(self, jid: str) -> None:
+        await self._routed(jid, "true")
+
+    async def _routed(self, jid: str, wanted: str) -> None:
         await self._ejabberd.evaluate(
             f"""Wait = fun Wait() ->
                 case ejabberd_router:is_my_route(<<"{jid}">>) of
-                    true -> timer:sleep(10), Wait();
-                    false -> ok
+                    {wanted} -> ok;
+                    _ -> timer:sleep(10), Wait()
                 end
             end, Wait()"""
         )

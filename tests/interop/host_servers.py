@@ -81,6 +81,10 @@ class HostServer(ABC):
         """Return once the server has noticed that nothing is connected as `jid` any more."""
 
     @abstractmethod
+    async def sidecar_back(self, jid: str) -> None:
+        """Return once a sidecar is connected as `jid`, be it still or again."""
+
+    @abstractmethod
     async def stop(self) -> None: ...
 
     @abstractmethod

@@ -14,6 +14,8 @@ from sidecar.lab.sidecar import PROSODY_MODULES, SidecarLink
 
 _MODULE = "dialback_sidecar"
 _DEFAULT_CHECK_LIMIT = 16
+_CAME = r"^{jid}:component .*successfully authenticated"
+_LEFT = r"component disconnected: {jid}"
 _STOCK_LOGS_A_KEY = "asking .* if key .* belongs to them"
 # mod_dialback 0.12 and 13 at debug level, in each of the roles.
 _STOCK_ACTS = "|".join(
@@ -73,10 +75,16 @@ class ProsodyHost(HostServer):
         return self._prosody.address, self._prosody.component_port
 
     async def sidecar_gone(self, jid: str) -> None:
-        came = re.compile(rf"^{re.escape(jid)}:component .*successfully authenticated")
+        came = self._last(_CAME.format(jid=re.escape(jid)))
+        await self.output.wait_for(_LEFT.format(jid=re.escape(jid)), after=came)
+
+    async def sidecar_back(self, jid: str) -> None:
+        left = self._last(_LEFT.format(jid=re.escape(jid)))
+        await self.output.wait_for(_CAME.format(jid=re.escape(jid)), after=left, timeout_seconds=60)
+
+    def _last(self, pattern: str) -> int:
         lines = enumerate(self.output.lines)
-        last = max((place for place, line in lines if came.search(line.text)), default=0)
-        await self.output.wait_for(f"component disconnected: {re.escape(jid)}", after=last)
+        return max((place for place, line in lines if re.search(pattern, line.text)), default=0)
 
     async def stop(self) -> None:
         await self._prosody.stop()

@@ -18,9 +18,8 @@ async def world(host_kind: Callable[[HostSettings], HostServer]) -> AsyncIterato
 
 
 async def redo(visit: Visit) -> None:
-    before = visit.sidecar.output.mark()
     await visit.host.redo()
-    await visit.sidecar.wait_linked(SIDECAR, after=before, timeout_seconds=60)
+    await visit.host.sidecar_back(SIDECAR)
     visit.host_mark = visit.host.output.mark()
     visit.turn_to(visit.sidecar)
 
