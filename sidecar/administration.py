@@ -2,67 +2,153 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from sidecar.admin import AdminServer, Health
+from sidecar.checkers import Checkers
 from sidecar.component import LinkState, Phase
-from sidecar.config import Config
+from sidecar.config import Config, LinkConfig, load
+from sidecar.engine import Engine
+from sidecar.errors import ConfigError, Problem
 from sidecar.key_client import KeyClient
 from sidecar.links import Links
 from sidecar.metrics import LinkSample, Metrics, Snapshot
+from sidecar.operations import Parts
+from sidecar.operations.events import Events
+from sidecar.operations.needs import LinkFacts, Reloaded
 from sidecar.store import History
+from sidecar.watching import Watching
+
+log = logging.getLogger(__name__)
 
 API_SOCKET = "api.sock"
+_FIXED = ("state_directory", "keyd", "admin", "history", "log")
+"""Tables that are read at the start only."""
 
 
-class Situation:
-    """What the parts of the daemon are doing now."""
+class RunningDaemon:
+    """What the parts of the daemon are doing now, and the configuration they do it by."""
 
-    def __init__(self, keys: KeyClient, history: History) -> None:
-        self._keys = keys
-        self._history = history
+    def __init__(
+        self, config: Config, path: Path | None, keys: KeyClient, history: History
+    ) -> None:
+        """`path` is where the configuration is read again; without one it cannot be."""
+        self._config = config
+        self._path = path
+        self.keys = keys
+        self.history = history
+        self._reloading = asyncio.Lock()
         self.links: Links | None = None
+        self.checkers: Checkers | None = None
+        self.watching: Watching | None = None
+        self.started_ms = time.time_ns() // 1_000_000
+        self.api_failed: Sequence[str] = ()
+
+    @property
+    def key_service_is_child(self) -> bool:
+        return self._config.keyd.socket is None
 
     def health(self) -> Health:
         """The key service and each link: without one of them handshakes fail."""
-        links = {f"link {state.jid}": is_up(state) for state in self._link_states()}
-        return Health({"key service": self._keys.connected, **links})
+        links = {f"link {state.jid}": is_up(state) for _, state in self.link_states()}
+        return Health({"key service": self.keys.connected, **links})
+
+    def link_facts(self) -> Sequence[LinkFacts]:
+        return [_facts(config, state) for config, state in self.link_states()]
 
     def snapshot(self) -> Snapshot:
+        """What Prometheus sees beside what is counted."""
+        seen = self.watching.seen if self.watching is not None else None
         return Snapshot(
-            links=[_sample(state) for state in self._link_states()],
-            key_service_up=self._keys.connected,
-            history_lost=self._history.lost,
+            links=[_sample(state) for _, state in self.link_states()],
+            key_service_up=self.keys.connected,
+            history_lost=self.history.lost,
+            secrets=seen.secrets if seen else (),
+            live_keys=seen.live_keys if seen else None,
+            alarms=seen.alarms if seen else (),
         )
 
-    def _link_states(self) -> list[LinkState]:
-        return [] if self.links is None else list(self.links.states)
+    def link_states(self) -> Sequence[tuple[LinkConfig, LinkState]]:
+        return [] if self.links is None else self.links.states
+
+    async def reload(self) -> Reloaded | Sequence[Problem]:
+        """Take up the configuration file; one that cannot be used changes nothing."""
+        assert self.links is not None and self.checkers is not None
+        async with self._reloading:
+            if self._path is None:
+                return [Problem("file", "the daemon was started without a file")]
+            try:
+                config = load(self._path)
+                self.checkers.take_up(config)
+            except ConfigError as error:
+                log.error("%s\nthe configuration in use stays as it is", error)
+                return error.problems
+            except OSError as error:
+                log.error("%s; the configuration in use stays as it is", error)
+                return [Problem("certificate", str(error))]
+            added, removed, changed = await self.links.take_up(config)
+            restart = [n for n in _FIXED if getattr(config, n) != getattr(self._config, n)]
+            self._config = config
+            log.info("took up %s: %s", self._path, _told(added, removed, changed, restart))
+            return Reloaded(added, removed, changed, restart)
 
 
 @asynccontextmanager
 async def administration(
-    config: Config, situation: Situation, metrics: Metrics
+    config: Config, daemon: RunningDaemon, engine: Engine, metrics: Metrics, events: Events
 ) -> AsyncIterator[None]:
-    """The admin API, while the context lasts."""
+    """The admin API and the watch over what it shows, while the context lasts."""
+    keys, history = daemon.keys, daemon.history
     server = AdminServer(
         config.admin,
         config.admin.socket or config.state_directory / API_SOCKET,
-        health=situation.health,
+        Parts(keys, engine, history, events, daemon),
+        health=daemon.health,
         exposition=metrics.exposition,
     )
+    daemon.watching = Watching(keys, daemon.link_facts, events)
     try:
+        daemon.watching.start()
         await server.start()
+        daemon.api_failed = server.failed
         yield
     finally:
         await server.close()
+        await daemon.watching.close()
 
 
 def is_up(state: LinkState) -> bool:
     return state.phase is Phase.CONNECTED
 
 
+def _facts(config: LinkConfig, state: LinkState) -> LinkFacts:
+    fault = state.last_fault
+    return LinkFacts(
+        jid=str(state.jid),
+        phase=state.phase.value,
+        since_seconds=state.since_seconds,
+        fault=fault.kind.value if fault else "",
+        fault_text=str(fault) if fault else "",
+        connects=state.counts.get("connects", 0),
+        in_work=state.in_work,
+        domains=config.domains.patterns,
+    )
+
+
 def _sample(state: LinkState) -> LinkSample:
     requests = dict(state.counts)
     connects = requests.pop("connects", 0)
     return LinkSample(str(state.jid), is_up(state), connects, requests)
+
+
+def _told(added: list[str], removed: list[str], changed: list[str], restart: list[str]) -> str:
+    parts = [("added", added), ("removed", removed), ("changed", changed)]
+    told = [f"{verb} {', '.join(names)}" for verb, names in parts if names]
+    if restart:
+        told.append(f"a restart is needed for {', '.join(restart)}")
+    return "; ".join(told) or "no link differs"

@@ -7,13 +7,15 @@ import logging
 import signal
 import sqlite3
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 
 import uvloop
 
-from sidecar.administration import Situation, administration
+from sidecar.administration import RunningDaemon, administration
+from sidecar.checkers import Checkers
 from sidecar.config import Config
 from sidecar.engine import Engine
 from sidecar.errors import KeyServiceUnavailable
@@ -23,44 +25,51 @@ from sidecar.keyd_child import KeydChild
 from sidecar.links import Links
 from sidecar.metrics import Metrics
 from sidecar.observers import Observers
+from sidecar.operations.events import Events
+from sidecar.operations.handshakes import of_stored
 from sidecar.s2s.address_budget import DialLimits
 from sidecar.s2s.checker import Checker
 from sidecar.s2s.credentials import Credentials
 from sidecar.s2s.evidence import Certificates
 from sidecar.s2s.resolver import Resolver
-from sidecar.store import History
+from sidecar.store import History, StoredHandshake
 
 log = logging.getLogger(__name__)
 
 _KEYD_START_SECONDS = 10.0
 
 
-def run(config: Config) -> int:
-    """Run until SIGTERM or SIGINT. Return the exit status: 0 stopped, 1 could not start."""
+def run(config: Config, path: Path | None = None) -> int:
+    """Run until SIGTERM or SIGINT. Return the exit status: 0 stopped, 1 could not start.
+
+    With SIGHUP, or when an operator says so, the file at `path` is taken up.
+    """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(config))
+        return runner.run(_serve(config, path))
 
 
-async def _serve(config: Config) -> int:
+async def _serve(config: Config, path: Path | None) -> int:
     stopping = asyncio.Event()
+    events = Events(int(time.time()))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     try:
-        async with _key_service(config) as keys, _history(config) as history:
-            situation = Situation(keys, history)
-            metrics = Metrics(situation.snapshot)
-            async with _checker(config, metrics) as checker:
+        async with _key_service(config) as keys, _history(config, events) as history:
+            daemon = RunningDaemon(config, path, keys, history)
+            metrics = Metrics(daemon.snapshot)
+            async with _checkers(config, metrics) as checkers:
                 observers = Observers(history, metrics)
                 engine = Engine(
                     keys,
-                    checker,
+                    checkers,
                     clock=time.monotonic,
                     on_decision=observers.note_decision,
                     on_report=observers.note_report,
                 )
-                situation.links = links = Links(engine)
-                async with administration(config, situation, metrics):
-                    await links.run(config, stopping)
+                daemon.links, daemon.checkers = Links(engine), checkers
+                async with administration(config, daemon, engine, metrics, events):
+                    with _reloading(daemon):
+                        await daemon.links.run(config, stopping)
     except (KeyServiceUnavailable, OSError, sqlite3.Error) as error:
         log.error("cannot start: %s", error)
         return 1
@@ -99,9 +108,35 @@ async def _start_child(config: Config, stack: AsyncExitStack) -> Path:
     return child.socket
 
 
+@contextmanager
+def _reloading(daemon: RunningDaemon) -> Iterator[None]:
+    """Take up the configuration with SIGHUP."""
+    loop = asyncio.get_running_loop()
+    running: set[asyncio.Task[object]] = set()
+
+    def reload() -> None:
+        task: asyncio.Task[object] = asyncio.ensure_future(daemon.reload())
+        running.add(task)
+        task.add_done_callback(running.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+
+
 @asynccontextmanager
-async def _checker(config: Config, metrics: Metrics) -> AsyncIterator[Checker]:
-    checker = Checker(
+async def _checkers(config: Config, metrics: Metrics) -> AsyncIterator[Checkers]:
+    checkers = Checkers(config, lambda config: _checker(config, metrics))
+    try:
+        yield checkers
+    finally:
+        await checkers.close()
+
+
+def _checker(config: Config, metrics: Metrics) -> Checker:
+    return Checker(
         Resolver(config.check.nameservers, on_lookup=metrics.note_lookup),
         credentials=Credentials(config.certificate),
         certificates=Certificates(config.check.trusted_certificates),
@@ -110,22 +145,24 @@ async def _checker(config: Config, metrics: Metrics) -> AsyncIterator[Checker]:
         dials=DialLimits.lasting(config.check.address_connections_per_second),
         idle_seconds=config.check.keep_open_seconds,
     )
-    try:
-        yield checker
-    finally:
-        await checker.close()
 
 
 @asynccontextmanager
-async def _history(config: Config) -> AsyncIterator[History]:
+async def _history(config: Config, events: Events) -> AsyncIterator[History]:
     config.state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     history = History(
         config.state_directory / "history.sqlite3",
         days=config.history.days,
         records=config.history.records,
+        on_written=lambda stored: _tell(stored, events),
     )
     try:
         await history.start()
         yield history
     finally:
         await history.close()
+
+
+def _tell(stored: Sequence[StoredHandshake], events: Events) -> None:
+    for each in stored:
+        events.publish_made("handshake", partial(of_stored, each), each.record.local)

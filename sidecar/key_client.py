@@ -78,6 +78,10 @@ class KeyClient:
         """How many requests wait for their reply."""
         return 0 if self._channel is None else self._channel.under_way
 
+    async def ask(self, request: Request, *, timeout_seconds: float) -> Reply:
+        """Return the reply to any request, as it is. Raises KeyServiceUnavailable."""
+        return await self._ask(request, timeout_seconds)
+
     async def issue(
         self, pair: DomainPair, stream: StreamId, *, timeout_seconds: float
     ) -> DialbackKey:

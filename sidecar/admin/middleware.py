@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from sidecar import logs
-from sidecar.admin.problems import ProblemResponse, from_http, render
+from sidecar.admin.problems import ProblemResponse, from_http, from_refusal, render
 from sidecar.config.rules import is_loopback
 from sidecar.errors import shorten
+from sidecar.operations import Refusal
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,8 @@ async def answer_errors_as_problems(request: web.Request, handler: Handler) -> w
         response = await handler(request)
     except ProblemResponse as problem:
         response = render(problem, request_id)
+    except Refusal as refusal:
+        response = render(from_refusal(refusal), request_id)
     except web.HTTPException as error:
         response = render(from_http(error), request_id)
     except Exception:

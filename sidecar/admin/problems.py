@@ -7,10 +7,20 @@ from collections.abc import Mapping
 import msgspec
 from aiohttp import web
 
+from sidecar.operations import REFUSALS, Refusal, RefusalKind
+
 CONTENT_TYPE = "application/problem+json"
 
-TITLES: Mapping[str, tuple[int, str]] = {
-    "invalid-input": (400, "The request is not what this operation takes"),
+STATUS: Mapping[RefusalKind, int] = {
+    RefusalKind.INPUT: 400,
+    RefusalKind.UNKNOWN_CALLER: 401,
+    RefusalKind.FORBIDDEN: 403,
+    RefusalKind.MISSING: 404,
+    RefusalKind.CONFLICT: 409,
+    RefusalKind.UNPROCESSABLE: 422,
+    RefusalKind.OUTAGE: 503,
+}
+PROBLEMS: Mapping[str, tuple[int, str]] = {
     "malformed-json": (400, "The body is not JSON"),
     "malformed-request": (400, "The request is not HTTP as we take it"),
     "host-not-allowed": (403, "This name is not ours"),
@@ -19,9 +29,13 @@ TITLES: Mapping[str, tuple[int, str]] = {
     "method-not-allowed": (405, "This method is not for this resource"),
     "body-too-large": (413, "The body is too large"),
     "unsupported-media-type": (415, "The body must be application/json"),
+    "too-many-streams": (429, "Too many event streams are open"),
     "internal-error": (500, "A fault of ours; the log has more under this request id"),
+    **{code: (STATUS[kind], title) for code, (kind, title) in REFUSALS.items()},
 }
-"""Code to HTTP status and title, for what HTTP itself can get wrong."""
+"""Code to HTTP status and title: what HTTP itself can get wrong, and the refusals."""
+
+_OUTAGE_RETRY_SECONDS = "1"
 
 
 class ProblemResponse(Exception):
@@ -33,18 +47,18 @@ class ProblemResponse(Exception):
         detail: str = "",
         *,
         headers: Mapping[str, str] | None = None,
-        **more: object,
+        more: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(code)
         self.code = code
         self.detail = detail
         self.headers = dict(headers or {})
-        self.more = more
+        self.more = dict(more or {})
 
 
 def render(problem: ProblemResponse, request_id: str) -> web.Response:
     """Return the response for a problem."""
-    status, title = TITLES[problem.code]
+    status, title = PROBLEMS[problem.code]
     members: dict[str, object] = {
         "type": f"urn:dialback-sidecar:problem:{problem.code}",
         "code": problem.code,
@@ -60,6 +74,16 @@ def render(problem: ProblemResponse, request_id: str) -> web.Response:
         body=msgspec.json.encode(members),
         headers={**problem.headers, "Content-Type": CONTENT_TYPE},
     )
+
+
+def from_refusal(refusal: Refusal) -> ProblemResponse:
+    """Return the problem for an operation that was not done."""
+    headers = {}
+    if refusal.kind is RefusalKind.UNKNOWN_CALLER:
+        headers["WWW-Authenticate"] = 'Bearer realm="dialback-sidecar"'
+    elif refusal.kind is RefusalKind.OUTAGE:
+        headers["Retry-After"] = _OUTAGE_RETRY_SECONDS
+    return ProblemResponse(refusal.code, refusal.detail, headers=headers, more=refusal.more)
 
 
 def from_http(error: web.HTTPException) -> ProblemResponse:

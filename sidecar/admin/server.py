@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from aiohttp import web
 
+from sidecar.admin.api import add_operations
+from sidecar.admin.event_stream import EventStream
 from sidecar.admin.listeners import listen
 from sidecar.admin.middleware import answer_errors_as_problems, refuse_foreign_names
+from sidecar.admin.routes import EVENTS_PATH
 from sidecar.admin.views import Health, Views
 from sidecar.config import AdminConfig
 from sidecar.config.rules import split_address
+from sidecar.operations import Parts
 
 MAX_BODY_BYTES = 64 * 1024
 _SHUTDOWN_SECONDS = 2.0
@@ -25,14 +29,16 @@ class AdminServer:
         self,
         config: AdminConfig,
         unix_path: Path,
+        parts: Parts,
         *,
         health: Callable[[], Health],
-        exposition: Callable[[], bytes],
+        exposition: Callable[[Collection[str] | None], bytes],
     ) -> None:
+        """`exposition` returns the metrics, of some domains of ours or of all (None)."""
         self._config = config
         self._unix_path = unix_path
         self._runner = web.AppRunner(
-            _application(config, Views(health, exposition)),
+            _application(config, parts, Views(parts, health, exposition)),
             access_log=None,
             shutdown_timeout=_SHUTDOWN_SECONDS,
         )
@@ -50,7 +56,7 @@ class AdminServer:
             self._unix_path.unlink(missing_ok=True)
 
 
-def _application(config: AdminConfig, views: Views) -> web.Application:
+def _application(config: AdminConfig, parts: Parts, views: Views) -> web.Application:
     application = web.Application(
         middlewares=[answer_errors_as_problems, refuse_foreign_names(_names(config))],
         client_max_size=MAX_BODY_BYTES,
@@ -58,6 +64,9 @@ def _application(config: AdminConfig, views: Views) -> web.Application:
     application.router.add_get("/healthz", views.alive)
     application.router.add_get("/readyz", views.ready)
     application.router.add_get("/metrics", views.metrics)
+    application.router.add_get("/openapi.json", views.contract)
+    application.router.add_get(EVENTS_PATH, EventStream(parts).handle, allow_head=False)
+    add_operations(application, parts)
     return application
 
 

@@ -1,15 +1,18 @@
-"""The resources that need no token: alive, ready, and the metrics for this machine."""
+"""The resources that need no token on this machine: alive, ready, metrics, the contract."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-import msgspec
 from aiohttp import web
 
+from sidecar.admin.api import answer
+from sidecar.admin.authentication import identify
 from sidecar.admin.middleware import from_this_machine
-from sidecar.admin.problems import ProblemResponse
+from sidecar.admin.openapi import document
+from sidecar.keys.scopes import Scope
+from sidecar.operations import Parts
 
 METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -28,28 +31,38 @@ class Health:
 class Views:
     """Handlers over what the daemon knows of itself."""
 
-    def __init__(self, health: Callable[[], Health], exposition: Callable[[], bytes]) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        health: Callable[[], Health],
+        exposition: Callable[[Collection[str] | None], bytes],
+    ) -> None:
+        self._parts = parts
         self._health = health
         self._exposition = exposition
+        self._document = document()
 
     async def alive(self, _: web.Request) -> web.Response:
         """The process runs and its event loop turns."""
-        return _json(200, {"status": "alive"})
+        return answer({"status": "alive"})
 
     async def ready(self, _: web.Request) -> web.Response:
         """200 when the key service and every link are up, 503 otherwise."""
         health = self._health()
         status = "ready" if health.ready else "not-ready"
-        return _json(200 if health.ready else 503, {"status": status, "parts": health.parts})
+        content = {"status": status, "parts": health.parts}
+        return answer(content, 200 if health.ready else 503)
+
+    async def contract(self, _: web.Request) -> web.Response:
+        return answer(self._document)
 
     async def metrics(self, request: web.Request) -> web.Response:
-        """The exposition, for whoever is on this machine."""
-        if not from_this_machine(request):
-            raise ProblemResponse("not-found")
-        return web.Response(body=self._exposition(), headers={"Content-Type": METRICS_CONTENT_TYPE})
-
-
-def _json(status: int, content: object) -> web.Response:
-    return web.Response(
-        status=status, body=msgspec.json.encode(content), content_type="application/json"
-    )
+        """The exposition. A token for some domains sees their time series only."""
+        hosts: Collection[str] | None = None
+        if "Authorization" in request.headers or not from_this_machine(request):
+            caller = await identify(request, self._parts)
+            caller.need(Scope.METRICS_READ)
+            hosts = caller.domains
+        return web.Response(
+            body=self._exposition(hosts), headers={"Content-Type": METRICS_CONTENT_TYPE}
+        )

@@ -22,4 +22,4 @@ def serve(config_path: Path) -> None:
 
     from sidecar.daemon import run  # the libraries behind it take a moment to load
 
-    raise SystemExit(run(config))
+    raise SystemExit(run(config, config_path.absolute()))

@@ -72,6 +72,11 @@ class Admission:
         self._key = key
         self._seen: set[Domain] = set()
 
+    def take_up(self, domains: LinkDomains) -> None:
+        """The link speaks for other domains from now on."""
+        self._domains = domains
+        self._seen = {domain for domain in self._seen if domains.speaks_for(domain)}
+
     def forget_seen(self) -> None:
         """Forget the domains learnt from requests: the server may have changed its hosts."""
         self._seen.clear()

@@ -96,6 +96,12 @@ class Link:
             counts=dict(self._counts),
         )
 
+    def take_up(self, config: LinkConfig, limits: Limits) -> None:
+        """Speak for other domains, with other limits, from now on and on the same connection."""
+        self._config = config
+        self._admission.take_up(config.domains)
+        self._work.limits = limits
+
     async def run(self) -> None:
         """Keep the link up until `stop` or cancellation."""
         keeping_up = asyncio.ensure_future(self._keep_up())

@@ -57,7 +57,7 @@ class Work:
     ) -> None:
         self._answerer = answerer
         self._key = key
-        self._limits = limits
+        self.limits = limits
         self._clock = clock
         self._counts = counts
         self._checks: set[asyncio.Task[None]] = set()
@@ -75,7 +75,7 @@ class Work:
         stream ends. What takes milliseconds is still answered.
         """
         job = request.job
-        limits = self._limits
+        limits = self.limits
         if isinstance(job, Check):
             pool, room, seconds = self._checks, limits.checks, limits.check_seconds
         elif isinstance(job, Report):
@@ -116,7 +116,7 @@ class Work:
         deadline = self._clock() + seconds
         answer: DialbackKey | Verdict | None
         try:
-            async with asyncio.timeout(seconds + self._limits.overtime_seconds):
+            async with asyncio.timeout(seconds + self.limits.overtime_seconds):
                 answer = await self._answerer.answer(request.job, timeout_seconds=seconds)
         except TimeoutError:
             answer = _SLOW

@@ -41,7 +41,8 @@ T = TypeVar("T")
 class History:
     """Bounded by `days` and by `records`; with either 0 nothing is kept.
 
-    `on_written` is called, in the event loop, with every record that was written or changed.
+    `on_written` is called, in the event loop, with every record that was written or changed; also
+    where nothing is kept, then with the number 0.
     """
 
     def __init__(
@@ -76,11 +77,14 @@ class History:
         if not self.enabled:
             for suffix in ("", "-wal", "-shm"):
                 self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-            return
+        else:
+            await self._open()
+        self._task = asyncio.create_task(self._keep_writing(), name="history writer")
+
+    async def _open(self) -> None:
         self._writer = await self._in(self._writing, lambda: HistoryDatabase(self._path))
         self._reader = await self._in(self._reading, lambda: HistoryDatabase(self._path))
         await self.prune()
-        self._task = asyncio.create_task(self._keep_writing(), name="history writer")
 
     async def close(self) -> None:
         """Write what is left, and end."""
@@ -98,19 +102,22 @@ class History:
 
     def note_decision(self, decision: Decision) -> None:
         """Remember a job that was answered."""
-        if self._writer is not None:
+        if self._task is not None:
             self._note(of_decision(decision, self._now_ms()))
 
     def note_report(self, reported: ReportedOutcome) -> None:
         """Remember what our server learnt."""
-        if self._writer is not None:
+        if self._task is not None:
             self._note(of_report(reported, self._now_ms()))
 
     async def flush(self) -> None:
         """Write what was told so far."""
         pending, self._pending = list(self._pending.values()), {}
         writer = self._writer
-        if not pending or writer is None:
+        if not pending:
+            return
+        if writer is None:
+            self._on_written([StoredHandshake(0, record) for record in pending])
             return
         try:
             self._on_written(await self._in(self._writing, lambda: writer.write(pending)))

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
 
+from sidecar.key_client import KeyClient
+from sidecar.keys.messages import CreateToken, IssueKey, Reply, Request, TokenMade
 from sidecar.lab.process import Process
 from sidecar.lab.sidecar import ENVIRONMENT, command
 
@@ -25,6 +32,13 @@ port = 1
 secret_file = "secret"
 domains = ["capulet.example", "*.capulet.example"]
 """
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    content: Any
 
 
 class Daemon:
@@ -59,6 +73,50 @@ class Daemon:
         tb: TracebackType | None,
     ) -> None:
         await self.process.stop(grace_seconds=10)
+
+    @property
+    def admin_token(self) -> str:
+        return (self.state / "keyd" / "admin-token").read_text().strip()
+
+    async def make_secret(self, *domains: str) -> None:
+        """Have a key issued for each domain, which makes its first secret."""
+        for domain in domains:
+            await self._keyd("keyd.sock", IssueKey(domain, "montague.example", "S1"))
+
+    async def make_token(self, *scopes: str, **options: Any) -> str:
+        """Any token at all, over the key service's own admin socket."""
+        reply = await self._keyd("keyd/admin.sock", CreateToken("test", list(scopes), **options))
+        assert isinstance(reply, TokenMade)
+        return reply.token
+
+    def kill_keyd(self) -> None:
+        """End the key service with SIGKILL; the daemon starts it again."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        for pid in children.read_text().split():
+            if b"sidecar.keyd" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(int(pid), signal.SIGKILL)
+
+    async def _keyd(self, socket: str, request: Request) -> Reply:
+        client = KeyClient(self.state / socket)
+        await client.start(timeout_seconds=10)
+        try:
+            return await client.ask(request, timeout_seconds=10)
+        finally:
+            await client.close()
+
+    async def ask(self, method: str, path: str, token: str | None = None, **options: Any) -> Answer:
+        """One request; with the administrator's token unless another is given, '' for none."""
+        token = self.admin_token if token is None else token
+        headers = {**options.pop("headers", {})}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        async with (
+            self.session() as session,
+            session.request(method, path, headers=headers, **options) as response,
+        ):
+            text = await response.text()
+            is_json = "json" in response.headers.get("Content-Type", "")
+            return Answer(response.status, response.headers, json.loads(text) if is_json else text)
 
     async def get(self, path: str) -> tuple[int, str]:
         async with self.session() as session, session.get(path) as response:

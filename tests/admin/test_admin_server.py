@@ -15,7 +15,12 @@ import pytest
 
 from sidecar.admin import AdminServer, Health
 from sidecar.config import AdminConfig
+from sidecar.errors import KeyServiceUnavailable
+from sidecar.keys.messages import Reply as KeydReply
+from sidecar.keys.messages import Request as KeydRequest
 from sidecar.lab.certificates import Authority
+from sidecar.operations import Parts
+from sidecar.operations.events import Events
 
 
 def _free_port() -> int:
@@ -23,6 +28,21 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+class NoKeys:
+    """A key service that is not there."""
+
+    connected = False
+
+    async def ask(self, request: KeydRequest, *, timeout_seconds: float) -> KeydReply:
+        raise KeyServiceUnavailable("not connected to the key service")
+
+
+def parts() -> Parts:
+    """No operation gets past the token here, so the rest is never looked at."""
+    nobody: Any = None
+    return Parts(NoKeys(), nobody, nobody, Events(1), nobody)
 
 
 @dataclass
@@ -66,8 +86,9 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
     server = AdminServer(
         AdminConfig(listen=(f"127.0.0.1:{port}",), hosts=("admin.example",)),
         path,
+        parts(),
         health=lambda: Health(health),
-        exposition=lambda: b"# nothing\n",
+        exposition=lambda _: b"# nothing\n",
     )
     await server.start()
     yield Api(server, path, f"http://127.0.0.1:{port}", health)
@@ -114,6 +135,16 @@ async def test_every_error_is_a_problem_document(
         assert "GET" in reply.headers["Allow"]
 
 
+async def test_without_the_key_service_nobody_is_let_in(api: Api) -> None:
+    headers = {"Authorization": "Bearer dbs_x"}
+    reply = await api.ask("GET", "/v1/status", headers=headers)
+    assert (reply.status, reply.json["code"]) == (503, "key-service-unavailable")
+    assert reply.headers["Retry-After"] == "1"
+    reply = await api.ask("GET", "/v1/status")
+    assert (reply.status, reply.json["code"]) == (401, "token-missing")
+    assert reply.headers["WWW-Authenticate"].startswith("Bearer")
+
+
 async def test_request_id_is_echoed_when_it_is_a_good_one(api: Api) -> None:
     good = await api.ask("GET", "/healthz", headers={"X-Request-Id": "abc-123"})
     assert good.headers["X-Request-Id"] == "abc-123"
@@ -146,7 +177,7 @@ async def test_pages_of_other_sites_cannot_ask(api: Api) -> None:
 async def test_socket_is_for_its_user_alone_and_goes_with_the_server(tmp_path: Path) -> None:
     path = tmp_path / "api.sock"
     server = AdminServer(
-        AdminConfig(listen=()), path, health=lambda: Health({}), exposition=lambda: b""
+        AdminConfig(listen=()), path, parts(), health=lambda: Health({}), exposition=lambda _: b""
     )
     await server.start()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -159,8 +190,9 @@ async def test_address_that_is_taken_costs_the_api_there_and_nothing_else(api: A
     second = AdminServer(
         AdminConfig(listen=(address,)),
         api.path,
+        parts(),
         health=lambda: Health({}),
-        exposition=lambda: b"",
+        exposition=lambda _: b"",
     )
     await second.start()
     assert second.failed == [str(api.path), address]
@@ -173,7 +205,7 @@ async def test_socket_of_a_daemon_that_is_gone_is_replaced(tmp_path: Path) -> No
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(path))
     server = AdminServer(
-        AdminConfig(listen=()), path, health=lambda: Health({}), exposition=lambda: b""
+        AdminConfig(listen=()), path, parts(), health=lambda: Health({}), exposition=lambda _: b""
     )
     await server.start()
     assert server.failed == []
@@ -186,8 +218,9 @@ async def test_tls_when_it_is_configured(tmp_path: Path) -> None:
     server = AdminServer(
         AdminConfig(listen=(f"127.0.0.1:{port}",), certificate=certificate, key=key),
         tmp_path / "api.sock",
+        parts(),
         health=lambda: Health({}),
-        exposition=lambda: b"",
+        exposition=lambda _: b"",
     )
     await server.start()
     async with aiohttp.ClientSession() as session:

@@ -294,3 +294,17 @@ async def test_link_that_is_down_stops_at_once(answers: Answers, tmp_path: Path)
         await link.stop()
         await task
     assert link.state.phase is Phase.STOPPED
+
+
+async def test_other_domains_are_taken_up_on_the_same_connection(
+    server: ScriptedServer, link: Link, connection: Connection
+) -> None:
+    foreign = ISSUE.replace("capulet.example", "verona.example")
+    asked = request(foreign, kind="set", from_="verona.example")
+    assert (await connection.ask(asked)).get("type") == "error"
+    config = link_config(server.port, domains=("verona.example",))
+    link.take_up(config, Limits())
+    asked = request(foreign, kind="set", from_="verona.example")
+    assert (await connection.ask(asked)).get("type") == "result"
+    assert (await connection.ask(request(ISSUE, kind="set"))).get("type") == "error"
+    assert link.state.counts["connects"] == 1

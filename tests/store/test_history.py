@@ -192,6 +192,14 @@ async def test_zero_keeps_none_and_erases_what_there_was(
     assert list(tmp_path.iterdir()) == []
 
 
+async def test_what_is_not_kept_is_still_told(tmp_path: Path, clock: Clock) -> None:
+    told: list[Any] = []
+    async with _opened(tmp_path, clock, days=0, on_written=told.extend) as history:
+        history.note_decision(outgoing("S1"))
+        await history.flush()
+    assert [(stored.number, stored.record.stream) for stored in told] == [(0, "S1")]
+
+
 async def test_history_survives_a_restart_and_only_its_user_can_read_it(
     tmp_path: Path, clock: Clock
 ) -> None:

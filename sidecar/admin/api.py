@@ -1,0 +1,43 @@
+"""The operations of the registry as HTTP resources."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from sidecar.admin.authentication import identify
+from sidecar.admin.binding import read_input, read_repeat_key
+from sidecar.admin.middleware import Handler
+from sidecar.admin.routes import ROUTES, Route
+from sidecar.operations import REGISTRY, Call, Parts
+from sidecar.operations.operation import AnyOperation
+
+_encoder = msgspec.json.Encoder()
+
+
+def add_operations(application: web.Application, parts: Parts) -> None:
+    """Give each operation that has a route its resource."""
+    for name, route in ROUTES.items():
+        application.router.add_route(
+            route.method, route.path, _handler(REGISTRY[name], route, parts)
+        )
+
+
+def _handler(operation: AnyOperation, route: Route, parts: Parts) -> Handler:
+    async def handle(request: web.Request) -> web.Response:
+        caller = await identify(request, parts)
+        call = Call(caller, read_repeat_key(request, operation))
+        operation.check(call)
+        given = await read_input(request, operation, route)
+        return answer(await operation.do(parts, call, given), route.status)
+
+    return handle
+
+
+def answer(content: Any, status: int = 200) -> web.Response:
+    """Return a JSON response."""
+    return web.Response(
+        status=status, body=_encoder.encode(content), content_type="application/json"
+    )

@@ -1,0 +1,46 @@
+"""Where each operation is in HTTP. What is in the registry and not here fails a test."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Method, path and the status of success. Fields of the input that the path does not name are
+    the query of a GET or DELETE and the body of anything else."""
+
+    method: str
+    path: str
+    status: int = 200
+
+    @property
+    def path_fields(self) -> list[str]:
+        return re.findall(r"{(\w+)}", self.path)
+
+    @property
+    def has_body(self) -> bool:
+        return self.method == "POST"
+
+
+ROUTES: Mapping[str, Route] = {
+    "status": Route("GET", "/v1/status"),
+    "domains-list": Route("GET", "/v1/domains"),
+    "secrets-list": Route("GET", "/v1/domains/{domain}/secrets"),
+    "secrets-rotate": Route("POST", "/v1/domains/{domain}/secrets/rotate"),
+    "secrets-revoke": Route("POST", "/v1/domains/{domain}/secrets/revoke"),
+    "secrets-import": Route("POST", "/v1/domains/{domain}/secrets/import"),
+    "handshakes-list": Route("GET", "/v1/handshakes"),
+    "handshakes-show": Route("GET", "/v1/handshakes/{id}"),
+    "peers-list": Route("GET", "/v1/peers"),
+    "checks-run": Route("POST", "/v1/checks"),
+    "tokens-list": Route("GET", "/v1/tokens"),
+    "tokens-create": Route("POST", "/v1/tokens", 201),
+    "tokens-revoke": Route("DELETE", "/v1/tokens/{id}"),
+    "reload": Route("POST", "/v1/reload"),
+}
+EVENTS_PATH = "/v1/events"
+EXCEPTIONS: Mapping[str, str] = {}
+"""Operations that HTTP does not have, each with the reason."""

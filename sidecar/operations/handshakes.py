@@ -1,0 +1,203 @@
+"""The history of handshakes, and the peers in it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Awaitable
+from datetime import datetime
+from typing import Annotated, Literal, TypeVar
+
+from msgspec import Meta
+
+from sidecar.handshakes import HandshakeFilter, HandshakeRecord, OutcomeName, RoleName
+from sidecar.keys.scopes import Scope
+from sidecar.names import Domain
+from sidecar.operations.caller import Call
+from sidecar.operations.fields import Cursor, Input, Limit, Output, at, to_ms
+from sidecar.operations.needs import Parts, Stored
+from sidecar.operations.operation import Operation
+from sidecar.operations.refusals import Refusal
+
+T = TypeVar("T")
+
+
+class Handshake(Output, frozen=True):
+    """One handshake. `local` is our domain of the pair, `peer` the other; durations in ms.
+
+    `issued` means that a key was made and nothing was heard since; `reported` is what our server
+    said became of it.
+    """
+
+    id: int
+    direction: Literal["incoming", "outgoing"]
+    role: RoleName
+    sender: str
+    target: str
+    local: str
+    peer: str
+    stream: str
+    mechanism: str
+    outcome: OutcomeName | None
+    condition: str | None
+    evidence: str | None
+    reason: str | None
+    reported: OutcomeName | None
+    started: datetime
+    updated: datetime
+    issue_ms: float | None
+    verify_ms: float | None
+    check_ms: float | None
+
+
+class HandshakesInput(Input, frozen=True):
+    peer: Annotated[Domain | None, Meta(description="the other server's domain")] = None
+    domain: Annotated[Domain | None, Meta(description="our domain")] = None
+    role: RoleName | None = None
+    outcome: OutcomeName | None = None
+    since: Annotated[datetime | None, Meta(description="began at this time or later")] = None
+    until: Annotated[datetime | None, Meta(description="began before this time")] = None
+    cursor: Cursor | None = None
+    limit: Limit = 50
+
+
+class HandshakePage(Output, frozen=True):
+    """Newest first."""
+
+    items: list[Handshake]
+    next: str | None
+
+
+class HandshakeInput(Input, frozen=True):
+    id: Annotated[int, Meta(ge=1, le=2**53)]
+
+
+class Peer(Output, frozen=True):
+    """What the history says of one peer."""
+
+    peer: str
+    handshakes: int
+    valid: int
+    invalid: int
+    error: int
+    last: datetime
+
+
+class PeersInput(Input, frozen=True):
+    after: Annotated[Domain | None, Meta(description="`next` of the page before")] = None
+    limit: Limit = 50
+
+
+class PeerPage(Output, frozen=True):
+    items: list[Peer]
+    next: str | None
+
+
+async def _list(parts: Parts, call: Call, given: HandshakesInput) -> HandshakePage:
+    wanted = HandshakeFilter(
+        peer=given.peer and str(given.peer),
+        local=given.domain and str(given.domain),
+        locals=call.caller.domains,
+        role=given.role,
+        outcome=given.outcome,
+        from_ms=to_ms(given.since),
+        until_ms=to_ms(given.until),
+        before=int(given.cursor) if given.cursor else None,
+    )
+    found = await _read(parts.handshakes.page(wanted, given.limit + 1))
+    items = [of_stored(stored) for stored in found[: given.limit]]
+    more = len(found) > given.limit
+    return HandshakePage(items=items, next=str(items[-1].id) if more else None)
+
+
+async def _show(parts: Parts, call: Call, given: HandshakeInput) -> Handshake:
+    record = await _read(parts.handshakes.get(given.id))
+    if record is None or not call.caller.may_see(record.local):
+        raise Refusal("no-such-handshake")
+    return _handshake(given.id, record)
+
+
+async def _peers(parts: Parts, call: Call, given: PeersInput) -> PeerPage:
+    after = str(given.after or "")
+    found = await _read(parts.handshakes.peers(after, given.limit + 1, call.caller.domains))
+    items = [
+        Peer(
+            peer=each.peer,
+            handshakes=each.handshakes,
+            valid=each.valid,
+            invalid=each.invalid,
+            error=each.error,
+            last=at(each.last_ms),
+        )
+        for each in found[: given.limit]
+    ]
+    return PeerPage(items=items, next=items[-1].peer if len(found) > given.limit else None)
+
+
+async def _read(question: Awaitable[T]) -> T:
+    try:
+        return await question
+    except sqlite3.Error as error:
+        raise Refusal("history-unavailable") from error
+
+
+def of_stored(stored: Stored) -> Handshake:
+    return _handshake(stored.number, stored.record)
+
+
+def _handshake(number: int, record: HandshakeRecord) -> Handshake:
+    return Handshake(
+        id=number,
+        direction="incoming" if record.incoming else "outgoing",
+        role=record.role,
+        sender=record.sender,
+        target=record.target,
+        local=record.local,
+        peer=record.peer,
+        stream=record.stream,
+        mechanism=record.mechanism,
+        outcome=record.outcome,
+        condition=record.condition,
+        evidence=record.evidence,
+        reason=record.reason,
+        reported=record.reported,
+        started=at(record.started_ms),
+        updated=at(record.updated_ms),
+        issue_ms=_ms(record.issue_us),
+        verify_ms=_ms(record.verify_us),
+        check_ms=_ms(record.check_us),
+    )
+
+
+def _ms(us: int | None) -> float | None:
+    return None if us is None else us / 1000
+
+
+OPERATIONS = (
+    Operation(
+        name="handshakes-list",
+        summary="List handshakes, newest first",
+        scope=Scope.HANDSHAKES_READ,
+        input=HandshakesInput,
+        output=HandshakePage,
+        handler=_list,
+        refusals=("history-unavailable",),
+    ),
+    Operation(
+        name="handshakes-show",
+        summary="Show one handshake",
+        scope=Scope.HANDSHAKES_READ,
+        input=HandshakeInput,
+        output=Handshake,
+        handler=_show,
+        refusals=("no-such-handshake", "history-unavailable"),
+    ),
+    Operation(
+        name="peers-list",
+        summary="List the peers in the history, by name",
+        scope=Scope.HANDSHAKES_READ,
+        input=PeersInput,
+        output=PeerPage,
+        handler=_peers,
+        refusals=("history-unavailable",),
+    ),
+)

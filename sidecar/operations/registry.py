@@ -1,0 +1,14 @@
+"""Every operation, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sidecar.operations import checks, handshakes, reload, secrets, status, tokens
+from sidecar.operations.operation import AnyOperation
+
+REGISTRY: Mapping[str, AnyOperation] = {
+    operation.name: operation
+    for module in (status, secrets, handshakes, checks, tokens, reload)
+    for operation in module.OPERATIONS
+}

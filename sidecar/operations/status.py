@@ -1,0 +1,162 @@
+"""How the daemon is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Literal
+
+import sidecar
+from sidecar.keys.messages import GetStatus
+from sidecar.keys.messages import Status as KeydStatus
+from sidecar.keys.scopes import Scope
+from sidecar.operations.caller import Call
+from sidecar.operations.fields import Nothing, Output, at, at_if
+from sidecar.operations.needs import LinkFacts, Parts
+from sidecar.operations.operation import Operation
+
+
+class LinkStatus(Output, frozen=True):
+    """A component link. `fault` and `fault_text` say why it was down last, with what to do."""
+
+    jid: str
+    phase: Literal["connecting", "connected", "waiting", "stopped"]
+    since: datetime
+    fault: str | None
+    fault_text: str | None
+    connects: int
+    in_work: int
+    domains: list[str]
+
+
+class AlarmStatus(Output, frozen=True):
+    code: str
+    subject: str
+    text: str
+    count: int
+    first: datetime
+    last: datetime
+
+
+class KeyServiceStatus(Output, frozen=True):
+    """dialback-keyd. `isolated`: it runs by itself, not as a child under the daemon's user."""
+
+    isolated: bool
+    store_id: str
+    domains: int
+    versions: int
+    stateless_versions: int
+    live_keys: int
+    next_rotation: datetime | None
+    kek_id: str
+    rewrapping: bool
+    memory_locked: bool
+    alarms: list[AlarmStatus]
+
+
+class HistoryStatus(Output, frozen=True):
+    """`lost`: handshakes that could not be written."""
+
+    enabled: bool
+    handshakes: int
+    lost: int
+
+
+class DaemonStatus(Output, frozen=True):
+    """`ready`: handshakes are being answered on every link."""
+
+    version: str
+    started: datetime
+    ready: bool
+    links: list[LinkStatus]
+    key_service: KeyServiceStatus
+    history: HistoryStatus
+    warnings: list[str]
+
+
+async def _status(parts: Parts, call: Call, _: Nothing) -> DaemonStatus:
+    found = await parts.ask_keys(call, GetStatus())
+    assert isinstance(found, KeydStatus)
+    daemon = parts.daemon
+    links = [_link(link) for link in daemon.link_facts()]
+    history = HistoryStatus(
+        enabled=parts.handshakes.enabled,
+        handshakes=await parts.handshakes.count(),
+        lost=parts.handshakes.lost,
+    )
+    return DaemonStatus(
+        version=sidecar.__version__,
+        started=at(daemon.started_ms),
+        ready=all(link.phase == "connected" for link in links),
+        links=links,
+        key_service=_key_service(found, isolated=not daemon.key_service_is_child),
+        history=history,
+        warnings=_warnings(parts, found),
+    )
+
+
+def _warnings(parts: Parts, keyd: KeydStatus) -> list[str]:
+    warnings = []
+    if parts.daemon.key_service_is_child:
+        warnings.append(
+            "the key service runs under the daemon's own user, which isolates nothing: "
+            "run it by itself and set keyd.socket"
+        )
+    if keyd.stateless_versions:
+        warnings.append(
+            f"{keyd.stateless_versions} imported secrets are trusted without the ledger: "
+            "whoever knows one can forge keys"
+        )
+    warnings += [f"the admin API does not listen on {place}" for place in parts.daemon.api_failed]
+    return warnings
+
+
+def _link(link: LinkFacts) -> LinkStatus:
+    return LinkStatus(
+        jid=link.jid,
+        phase=link.phase,  # type: ignore[arg-type] # the words of Phase
+        since=datetime.fromtimestamp(link.since_seconds, UTC),
+        fault=link.fault or None,
+        fault_text=link.fault_text or None,
+        connects=link.connects,
+        in_work=link.in_work,
+        domains=list(link.domains),
+    )
+
+
+def _key_service(found: KeydStatus, *, isolated: bool) -> KeyServiceStatus:
+    return KeyServiceStatus(
+        isolated=isolated,
+        store_id=found.store_id,
+        domains=found.domains,
+        versions=found.versions,
+        stateless_versions=found.stateless_versions,
+        live_keys=found.live_keys,
+        next_rotation=at_if(found.next_rotation_ms),
+        kek_id=found.kek_id,
+        rewrapping=found.rewrapping,
+        memory_locked=found.memory_locked,
+        alarms=[
+            AlarmStatus(
+                code=alarm.code,
+                subject=alarm.subject,
+                text=alarm.text,
+                count=alarm.count,
+                first=at(alarm.first_ms),
+                last=at(alarm.last_ms),
+            )
+            for alarm in found.alarms
+        ],
+    )
+
+
+OPERATIONS = (
+    Operation(
+        name="status",
+        summary="Show how the daemon, its links and the key service are",
+        scope=Scope.STATUS_READ,
+        input=Nothing,
+        output=DaemonStatus,
+        handler=_status,
+        for_all_domains=True,
+    ),
+)

@@ -1,0 +1,20 @@
+"""A request for each operation that an administrator can make on any daemon."""
+
+from __future__ import annotations
+
+from typing import Any
+
+OURS, OTHER = "capulet.example", "verona.example"
+CHECK = {"sender": "montague.invalid", "target": OURS, "stream": "S1", "key": "b483"}
+BODIES: dict[str, Any] = {
+    "secrets-import": {"secret": "s3cr3t-of-prosody"},
+    "checks-run": CHECK,
+    "tokens-create": {"name": "ci", "scopes": ["status:read"]},
+}
+FIELDS = {"domain": OURS, "id": "0123456789ab"}
+
+
+def path_of(name: str, path: str) -> str:
+    """A route's path with its fields filled in."""
+    fields = dict(FIELDS, id="1") if name == "handshakes-show" else FIELDS
+    return path.format(**fields)
