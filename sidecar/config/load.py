@@ -13,14 +13,21 @@ import msgspec
 
 from sidecar.config.admin_rules import admin_problems
 from sidecar.config.link_domains import LinkDomains
-from sidecar.config.rules import cross_problems, read_private, read_secret
+from sidecar.config.rules import (
+    cross_problems,
+    read_at_most,
+    read_private,
+    read_secret,
+    socket_problems,
+)
 from sidecar.config.types import AdminConfig, CertificateConfig, CheckConfig, Config, LinkConfig
-from sidecar.errors import ConfigError, InvalidValue, Problem
+from sidecar.errors import ConfigError, InvalidValue, Problem, shorten
 from sidecar.names import Domain
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 _CREDENTIALS = "$CREDENTIALS_DIRECTORY"
+_MAX_BYTES = 1 << 20
 
 
 def load(path: Path) -> Config:
@@ -29,12 +36,18 @@ def load(path: Path) -> Config:
     Raises ConfigError, listing every problem with its place.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_at_most(path, _MAX_BYTES).decode()
     except FileNotFoundError:
-        raise ConfigError(str(path), [Problem("file", "there is no such file")]) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(str(path), [Problem("file", f"cannot be read: {error}")]) from None
-    return parse(text, source=str(path), folder=path.parent)
+        problem = "there is no such file"
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror or error}"
+    except UnicodeDecodeError as error:
+        problem = f"is not text in UTF-8, at byte {error.start + 1}"
+    except InvalidValue as error:
+        problem = error.problem
+    else:
+        return parse(text, source=str(path), folder=path.parent)
+    raise ConfigError(str(path), [Problem("file", problem)])
 
 
 def parse(text: str, *, source: str = "sidecar.toml", folder: Path = Path()) -> Config:
@@ -43,9 +56,13 @@ def parse(text: str, *, source: str = "sidecar.toml", folder: Path = Path()) -> 
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(source, [Problem("file", f"is not TOML: {error}")]) from None
+    except RecursionError:
+        raise ConfigError(source, [Problem("file", "is nested too deeply")]) from None
     reader = _Reader(folder.absolute())
     config = reader.table(Config, data, "")
     problems = reader.problems + cross_problems(reader.links, reader.nameservers)
+    if config is not None:
+        problems += socket_problems(config)
     if config is None or problems:
         raise ConfigError(source, problems)
     return config
@@ -156,6 +173,8 @@ class _Reader:
     def _path(self, given: str) -> Path:
         """A path; relative ones start at the file's folder, `$CREDENTIALS_DIRECTORY` at systemd's
         credentials (systemd.exec(5))."""
+        if not given or "\0" in given:
+            raise InvalidValue("value", f"expected a path, got {shorten(given)}")
         if not given.startswith(_CREDENTIALS):
             return self._folder / given
         credentials = os.environ.get("CREDENTIALS_DIRECTORY")
@@ -192,7 +211,7 @@ def _plain(text: str, hint: Any) -> str:
     if text.startswith("Invalid enum value"):
         return f"expected one of {', '.join(choices)}, got{text.removeprefix('Invalid enum value')}"
     text = text.replace("`", "").replace(" - at $", " at place ")
-    for python, toml in (("str", "text"), ("int", "a number"), ("float", "a number")):
+    for python, toml in (("str", "text"), ("int", "a whole number"), ("float", "a number")):
         text = re.sub(rf"\b{python}\b", toml, text)
     return text[:1].lower() + text[1:]
 

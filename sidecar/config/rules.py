@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from sidecar.config.types import Secret
+from sidecar.config.types import Config, Secret
 from sidecar.errors import InvalidValue, Problem, shorten
+
+_MAX_PRIVATE_BYTES = 1 << 16
+_MAX_SOCKET_PATH_BYTES = 107
+_DEEPEST_SOCKET = Path("keyd", "admin.sock")  # of a key service that is the daemon's child
+_HOST = re.compile(r"[0-9A-Za-z_.:-]{1,255}(%[0-9A-Za-z_.-]+)?")
 
 
 def read_secret(path: Path) -> Secret:
@@ -26,16 +33,37 @@ def read_secret(path: Path) -> Secret:
 def read_private(path: Path, field: str = "key") -> bytes:
     """Return what is in a file that is nobody else's business.
 
-    Raises InvalidValue, naming `field`, when it is missing or readable by others.
+    Raises InvalidValue, naming `field`, when it is missing, huge or readable by others.
     """
     try:
         mode = path.stat().st_mode
-        value = path.read_bytes()
+        value = read_at_most(path, _MAX_PRIVATE_BYTES, field)
     except OSError as error:
         raise InvalidValue(field, f"cannot read {path}: {error.strerror or error}") from None
     if mode & stat.S_IRWXO:
         raise InvalidValue(field, f"{path} is open to every user; type: chmod o-rwx {path}")
     return value
+
+
+def read_at_most(path: Path, limit: int, field: str = "file") -> bytes:
+    """Return what is in the file. Raises OSError; InvalidValue when it is over `limit` bytes."""
+    with path.open("rb") as file:
+        value = file.read(limit + 1)
+    if len(value) > limit:
+        raise InvalidValue(field, f"{path} is larger than {limit} bytes")
+    return value
+
+
+def socket_problems(config: Config) -> Iterator[Problem]:
+    """Unix sockets whose path the kernel would refuse (unix(7))."""
+    if config.keyd.socket is None:
+        place, path = "state_directory", config.state_directory / _DEEPEST_SOCKET
+    else:
+        place, path = "keyd.socket", config.keyd.socket
+    if len(os.fsencode(path)) > _MAX_SOCKET_PATH_BYTES:
+        yield Problem(
+            place, f"expected at most {_MAX_SOCKET_PATH_BYTES} bytes for a socket's path: {path}"
+        )
 
 
 def cross_problems(links: Sequence[Mapping[str, Any]], nameservers: Sequence[str]) -> list[Problem]:
@@ -47,7 +75,9 @@ def _links(links: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
     for number, link in enumerate(links, 1):
         place = f"link[{number}]"
         jid, domains, host = link.get("jid"), link.get("domains"), link.get("host")
-        if host and not (is_loopback(host) or link.get("tunnel")):
+        if host is not None and not _HOST.fullmatch(host):
+            yield Problem(f"{place}.host", f"expected a host name or an IP, got {shorten(host)}")
+        elif host and not (is_loopback(host) or link.get("tunnel")):
             yield Problem(
                 f"{place}.host",
                 f"{host} is not loopback, and component streams are not encrypted: "

@@ -90,7 +90,7 @@ def test_all_problems_come_in_one_message_each_with_its_place(secret_file: Path)
     assert problems["link[1].domains"] == "expected domain names, got 'exa mple.org', 'p@q'"
     assert "tunnel = true" in problems["link[1].host"]
     assert problems["link[2].jid"] == "dialback.capulet.example is already the jid of link[1]"
-    assert problems["link[2].port"] == "expected a number >= 1"
+    assert problems["link[2].port"] == "expected a whole number >= 1"
 
 
 @pytest.mark.parametrize(
@@ -244,3 +244,61 @@ def test_key_of_a_certificate_must_be_there_and_nobody_elses_business(secret_fil
     key.unlink()
     (problem,) = _problems(_minimal() + _certificate("xmpp.key"), secret_file.parent)
     assert problem.startswith(f"certificate[1].key: cannot read {key}")
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"\xb7\x00", "is not text in UTF-8, at byte 1"),
+        (b"a=" + b"[" * 100_000, "is nested too deeply"),
+        (b"#" * (1 << 20) + b"\n", "is larger than 1048576 bytes"),
+        (b"\x00", "is not TOML"),
+    ],
+)
+def test_file_that_is_no_configuration_is_named_in_words(
+    content: bytes, problem: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "sidecar.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=problem) as error:
+        load(path)
+    assert len(error.value.problems) == 1
+
+
+def test_folder_in_place_of_the_file_is_named_in_words(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        load(tmp_path)
+    assert [str(p) for p in error.value.problems] == ["file: cannot be read: Is a directory"]
+
+
+def test_secret_file_without_end_is_not_read_to_its_end(secret_file: Path) -> None:
+    text = _minimal().replace('"secret"', '"/dev/zero"')
+    (problem,) = _problems(text, secret_file.parent)
+    assert problem == "link[1].secret_file: /dev/zero is larger than 65536 bytes"
+
+
+@pytest.mark.parametrize("path", ["", "a\\u0000b"])
+def test_path_that_can_be_no_path_is_a_problem_at_its_place(path: str, secret_file: Path) -> None:
+    text = _minimal(f'state_directory = "{path}"').replace('"secret"', f'"{path}"')
+    found = {problem.split(", got")[0] for problem in _problems(text, secret_file.parent)}
+    assert found == {"state_directory: expected a path", "link[1].secret_file: expected a path"}
+
+
+@pytest.mark.parametrize("host", ["", " ", "a b", "127.0.0.1\\n"])
+def test_host_that_is_no_host_is_a_problem(host: str, secret_file: Path) -> None:
+    (problem,) = _problems(_minimal() + f'host = "{host}"\ntunnel = true', secret_file.parent)
+    assert problem.startswith("link[1].host: expected a host name or an IP, got")
+
+
+@pytest.mark.parametrize(
+    ("place", "extra"),
+    [
+        ("state_directory", f'state_directory = "/{"a" * 92}"'),
+        ("keyd.socket", f'[keyd]\nsocket = "/{"a" * 107}"'),
+    ],
+)
+def test_socket_path_that_the_kernel_refuses_is_a_problem(
+    place: str, extra: str, secret_file: Path
+) -> None:
+    (problem,) = _problems(_minimal(extra), secret_file.parent)
+    assert problem.startswith(f"{place}: expected at most 107 bytes for a socket's path: /aaa")
