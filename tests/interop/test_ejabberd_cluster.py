@@ -27,6 +27,17 @@ from sidecar.lab.sidecar import Sidecar, SidecarSettings
 ACCOUNTS = {f"juliet@{CAPULET}": PASSWORD, f"nurse@{CAPULET}": PASSWORD}
 
 
+_JOINED = """
+Wait = fun Wait() ->
+    Running = lists:keymember(ejabberd, 1, application:which_applications()),
+    case Running andalso length(ejabberd_cluster:get_nodes()) of
+        2 -> ok;
+        _ -> timer:sleep(50), Wait()
+    end
+end, Wait()
+"""
+
+
 class Node(EjabberdHost):
     def __init__(self, port: int, other: Node | None = None) -> None:
         super().__init__(HostSettings(hosts=(CAPULET,), rooms=(), accounts=ACCOUNTS))
@@ -44,6 +55,7 @@ class Node(EjabberdHost):
     async def redo(self) -> None:
         if self._other:
             await self.server.ctl("join_cluster", self._other.server.node)
+            await self.server.evaluate(_JOINED)  # ejabberd 24.12 joins in the background
             self._other = None
         await super().redo()
 
