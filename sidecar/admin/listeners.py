@@ -6,6 +6,7 @@ depend on the API.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import socket
@@ -48,13 +49,17 @@ async def _listen_unix(runner: web.AppRunner, path: Path) -> None:
     """Raises OSError. The socket of a daemon that is gone is replaced, one that lives is not."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        if path.is_socket() and not _is_answered(path):
-            path.unlink()
+        if path.exists() and not (path.is_socket() and not _is_answered(path)):
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+        fresh = path.with_name(path.name + "~")  # whoever sees `path` finds somebody listening
+        fresh.unlink(missing_ok=True)
         previous = os.umask(0o177)
         try:
-            listener.bind(os.fspath(path))
+            listener.bind(os.fspath(fresh))
         finally:
             os.umask(previous)
+        listener.listen(_BACKLOG)
+        fresh.rename(path)
         await web.SockSite(runner, listener, backlog=_BACKLOG).start()
     except BaseException:
         listener.close()
