@@ -90,12 +90,15 @@ class XmlStream:
     def feed(self, data: bytes) -> None:
         """Parse `data`. Raises StreamViolation; `parts` still gives what was complete before."""
         valid, text_error = self._check_utf8(data)
+        valid, nul, _ = valid.partition(b"\0")  # expat judges it by what stands around it
         position = 0
         while position < len(valid):
             piece = valid[position : position + self._room()]
             position += len(piece)
             self._fed += len(piece)
             self._parse(piece)
+        if nul:
+            raise StreamViolation("not-well-formed", "expected no NUL")
         if text_error is not None:
             raise StreamViolation("unsupported-encoding", "expected UTF-8") from text_error
 

@@ -162,3 +162,12 @@ def test_garbage_is_refused_or_awaited_but_never_breaks_the_parser(pieces):
     """Invariant: whatever comes, only StreamViolation is raised."""
     parse([ROOT.encode(), *pieces])
     parse(pieces)
+
+
+@pytest.mark.parametrize("before", [b"", b"\n", b"<", b"<a", ROOT.encode(), ROOT.encode() + b"<a>"])
+@pytest.mark.parametrize("step", [1, 1000])
+def test_nul_is_refused_wherever_it_stands(before: bytes, step: int) -> None:
+    stream, data = XmlStream(), before + b"\x00,"
+    with pytest.raises(StreamViolation, match="not-well-formed"):
+        for place in range(0, len(data), step):
+            stream.feed(data[place : place + step])
