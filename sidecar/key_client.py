@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
+_STEADY_SECONDS = 1.0
 _END_SECONDS = 3.0
 _MAX_UNDER_WAY = 10_000
 
@@ -47,6 +49,7 @@ class KeyClient:
         self._channel: _Channel | None = None
         self._connected = asyncio.Event()
         self._supervisor: asyncio.Task[None] | None = None
+        self._failure = ""
 
     async def start(self, *, timeout_seconds: float) -> None:
         """Connect and stay connected from now on. Raises KeyServiceUnavailable on timeout.
@@ -59,7 +62,8 @@ class KeyClient:
             async with asyncio.timeout(timeout_seconds):
                 await self._connected.wait()
         except TimeoutError:
-            raise KeyServiceUnavailable(f"no key service answers at {self._socket}") from None
+            why = f": {self._failure}" if self._failure else ""
+            raise KeyServiceUnavailable(f"no key service answers at {self._socket}{why}") from None
 
     async def close(self) -> None:
         """End the connection; requests under way fail."""
@@ -123,24 +127,40 @@ class KeyClient:
     async def _supervise(self) -> None:
         loop = asyncio.get_running_loop()
         pause_seconds = _FIRST_PAUSE_SECONDS
+        refused = False
         while True:
             try:
                 transport, channel = await loop.create_unix_connection(_Channel, str(self._socket))
             except OSError as error:
-                log.debug("no key service at %s: %s", self._socket, error.strerror)
+                self._failure = (error.strerror or str(error)).lower()
+                log.debug("no key service at %s: %s", self._socket, self._failure)
             else:
-                log.info("connected to the key service")
-                pause_seconds = _FIRST_PAUSE_SECONDS
+                if not refused:
+                    log.info("connected to the key service")
                 try:
                     self._channel = channel
                     self._connected.set()
+                    steady = await channel.lasts(_STEADY_SECONDS)
+                    if steady and refused:
+                        log.info("connected to the key service")
+                        refused = False
                     await channel.lost.wait()
                 finally:
                     self._channel = None
                     self._connected.clear()
                     transport.close()
                     channel.fail_all()
-                log.warning("lost the key service")
+                if steady or channel.answered:
+                    pause_seconds = _FIRST_PAUSE_SECONDS
+                    log.warning("lost the key service")
+                elif not refused:
+                    refused = True
+                    log.error(
+                        "the key service at %s closes the connection at once; it serves its own "
+                        "user and those it is given with --client-user, and we are uid %d",
+                        self._socket,
+                        os.geteuid(),
+                    )
             await asyncio.sleep(pause_seconds * random.uniform(0.75, 1.0))  # noqa: S311
             pause_seconds = min(pause_seconds * 2, _LONGEST_PAUSE_SECONDS)
 
@@ -150,11 +170,21 @@ class _Channel(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.lost = asyncio.Event()
+        self.answered = False
         self._loop = asyncio.get_running_loop()
         self._reader = FrameReader()
         self._waiting: list[tuple[int, Request]] = []
         self._under_way: dict[int, asyncio.Future[Reply]] = {}
         self._last_id = 0
+
+    async def lasts(self, seconds: float) -> bool:
+        """Whether the connection is still there after so long; returns early when it is not."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.lost.wait()
+        except TimeoutError:
+            return True
+        return False
 
     async def ask(self, request: Request, timeout_seconds: float) -> Reply:
         """Return keyd's reply. Raises KeyServiceUnavailable."""
@@ -204,6 +234,7 @@ class _Channel(asyncio.Protocol):
         try:
             for payload in self._reader.feed(data):
                 for message_id, reply in decode_replies(payload):
+                    self.answered = True
                     future = self._under_way.get(message_id)
                     if future is not None and not future.done():
                         future.set_result(reply)

@@ -167,3 +167,48 @@ async def test_cancelled_request_leaves_nothing_behind(tmp_path):
         with pytest.raises(asyncio.CancelledError):
             await asked
         assert client.under_way == 0
+
+
+@pytest.mark.parametrize(
+    ("occupant", "reason"),
+    [
+        (lambda path: None, "no such file or directory"),
+        (lambda path: path.touch(), "connection refused"),
+    ],
+)
+async def test_timeout_says_why_nobody_answers(occupant, reason, tmp_path):
+    occupant(tmp_path / "s")
+    client = KeyClient(tmp_path / "s")
+    try:
+        with pytest.raises(KeyServiceUnavailable, match=f"no key service answers at .*: {reason}"):
+            await client.start(timeout_seconds=1)
+    finally:
+        await client.close()
+
+
+async def test_connections_that_are_closed_at_once_are_one_line_in_the_log(tmp_path, caplog):
+    """So a key service of another user does, which does not know ours."""
+    caplog.set_level("INFO", "sidecar.key_client")
+    dropped = asyncio.Event()
+    count = 0
+
+    async def drop(_, writer):
+        nonlocal count
+        count += 1
+        if count == 4:
+            dropped.set()
+        writer.close()
+
+    server = await asyncio.start_unix_server(drop, tmp_path / "s")
+    client = KeyClient(tmp_path / "s")
+    try:
+        with contextlib.suppress(KeyServiceUnavailable):
+            await client.start(timeout_seconds=30)
+        await asyncio.wait_for(dropped.wait(), 30)
+    finally:
+        await client.close()
+        server.close()
+    assert [record.message.split(";")[0] for record in caplog.records] == [
+        "connected to the key service",
+        f"the key service at {tmp_path / 's'} closes the connection at once",
+    ]
