@@ -18,7 +18,7 @@ from sidecar.administration import RunningDaemon, administration
 from sidecar.checkers import Checkers
 from sidecar.config import Config
 from sidecar.engine import Engine
-from sidecar.errors import KeyServiceUnavailable
+from sidecar.errors import KeyServiceUnavailable, SidecarError
 from sidecar.jobs import Evidence
 from sidecar.key_client import KeyClient
 from sidecar.keyd_child import KeydChild
@@ -32,6 +32,7 @@ from sidecar.s2s.checker import Checker
 from sidecar.s2s.credentials import Credentials
 from sidecar.s2s.evidence import Certificates
 from sidecar.s2s.resolver import Resolver
+from sidecar.state_directory import held_state_directory
 from sidecar.store import History, StoredHandshake
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,10 @@ async def _serve(config: Config, path: Path | None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     try:
-        async with _key_service(config) as keys, _history(config, events) as history:
+        async with AsyncExitStack() as stack:
+            stack.enter_context(held_state_directory(config.state_directory))
+            keys = await stack.enter_async_context(_key_service(config, stopping))
+            history = await stack.enter_async_context(_history(config, events))
             daemon = RunningDaemon(config, path, keys, history)
             metrics = Metrics(daemon.snapshot)
             async with _checkers(config, metrics) as checkers:
@@ -70,14 +74,14 @@ async def _serve(config: Config, path: Path | None) -> int:
                 async with administration(config, daemon, engine, metrics, events):
                     with _reloading(daemon):
                         await daemon.links.run(config, stopping)
-    except (KeyServiceUnavailable, OSError, sqlite3.Error) as error:
+    except (SidecarError, OSError, sqlite3.Error) as error:
         log.error("cannot start: %s", error)
         return 1
     return 0
 
 
 @asynccontextmanager
-async def _key_service(config: Config) -> AsyncIterator[KeyClient]:
+async def _key_service(config: Config, stopping: asyncio.Event) -> AsyncIterator[KeyClient]:
     """The key service of the configuration, or one of our own as a child."""
     async with AsyncExitStack() as stack:
         socket = config.keyd.socket
@@ -86,7 +90,7 @@ async def _key_service(config: Config) -> AsyncIterator[KeyClient]:
         keys = KeyClient(socket)
         stack.push_async_callback(keys.close)
         try:
-            await keys.start(timeout_seconds=_KEYD_START_SECONDS)
+            await _start(keys, stopping)
         except KeyServiceUnavailable as error:
             if config.keyd.socket is None:
                 raise
@@ -94,8 +98,20 @@ async def _key_service(config: Config) -> AsyncIterator[KeyClient]:
         yield keys
 
 
+async def _start(keys: KeyClient, stopping: asyncio.Event) -> None:
+    """Wait for the key service, or for the word to stop. Raises KeyServiceUnavailable."""
+    starting = asyncio.create_task(keys.start(timeout_seconds=_KEYD_START_SECONDS))
+    stop = asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait((starting, stop), return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+    finally:
+        starting.cancel()
+        stop.cancel()
+
+
 async def _start_child(config: Config, stack: AsyncExitStack) -> Path:
-    config.state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     child = KeydChild(
         config.state_directory, log_level=config.log.level, log_format=config.log.format
     )
@@ -149,7 +165,6 @@ def _checker(config: Config, metrics: Metrics) -> Checker:
 
 @asynccontextmanager
 async def _history(config: Config, events: Events) -> AsyncIterator[History]:
-    config.state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     history = History(
         config.state_directory / "history.sqlite3",
         days=config.history.days,

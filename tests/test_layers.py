@@ -39,6 +39,7 @@ TIERS = {
     "sidecar.administration": 4,
     "sidecar.checkers": 4,
     "sidecar.watching": 4,
+    "sidecar.state_directory": 4,
     "sidecar.daemon": 4,
     "sidecar.lab": 4,
     "sidecar.cli": 5,
