@@ -8,13 +8,13 @@ READY := $(VENV)/.ready
 help:
 	@echo "make demo         two real servers, a message each way, who decided what"
 	@echo "make demo ONCE=1  the same, ends by itself, non-zero if anything failed"
-	@echo "make demo BOTH=1  the sidecar decides for both servers"
+	@echo "make demo STOCK=1 ejabberd stays on its own dialback"
 	@echo "make test         all tests, on real servers (TESTS=tests/keys for some)"
 	@echo "make lint         ruff, mypy, luacheck"
 	@echo "make bench        native and bolted-on side by side (ARGS=--quick for a glance)"
 
 demo: $(READY) servers
-	@$(VENV)/bin/dialback-sidecar demo $(if $(ONCE),--once) $(if $(BOTH),--both)
+	@$(VENV)/bin/dialback-sidecar demo $(if $(ONCE),--once) $(if $(STOCK),--stock)
 
 test: $(READY) servers
 	@$(VENV)/bin/python -m pytest $(TESTS)

@@ -20,12 +20,15 @@ _JOBS = ("issue", "verify", "check")
 
 @click.command()
 @click.option("--once", is_flag=True, help="End after both messages; status 1 if anything failed.")
-@click.option("--both", is_flag=True, help="Let the sidecar decide for ejabberd as well.")
-def demo(once: bool, both: bool) -> None:
+@click.option("--stock", is_flag=True, help="Leave ejabberd on its own dialback.")
+def demo(once: bool, stock: bool) -> None:
     """Two real servers that never met exchange a message each way.
 
-    Prosody with the sidecar hosts capulet.example, ejabberd montague.example. They are started
-    for this on loopback addresses of their own, and nothing of them is left afterwards.
+    Prosody hosts capulet.example, ejabberd montague.example, and one sidecar decides for both.
+    They are started for this on loopback addresses of their own, and nothing of them is left
+    afterwards.
+
+    Example: dialback-sidecar demo --once
     """
     try:
         from sidecar.lab.demo import stage  # noqa: F401
@@ -36,7 +39,7 @@ def demo(once: bool, both: bool) -> None:
         ) from error
     status = 1
     try:
-        status = asyncio.run(_until_a_signal(once, both))
+        status = asyncio.run(_until_a_signal(once, both=not stock))
     except* LabError as group:
         for problem in _leaves(group):
             click.secho(f"demo: {problem}", fg="red", err=True)
@@ -45,9 +48,9 @@ def demo(once: bool, both: bool) -> None:
     raise SystemExit(status)
 
 
-async def _until_a_signal(once: bool, both: bool) -> int:
+async def _until_a_signal(once: bool, *, both: bool) -> int:
     """Run the demo; SIGTERM and SIGHUP end it as Ctrl-C does, everything cleaned up."""
-    demo_task = asyncio.create_task(_run(once, both))
+    demo_task = asyncio.create_task(_run(once, both=both))
     ended_by: list[int] = []
 
     def end(number: int) -> None:
@@ -64,7 +67,7 @@ async def _until_a_signal(once: bool, both: bool) -> int:
         return 128 + ended_by[0]
 
 
-async def _run(once: bool, both: bool) -> int:
+async def _run(once: bool, *, both: bool) -> int:
     from sidecar.lab.demo.stage import JULIET, ROMEO, set_up
 
     click.echo("starting Prosody, ejabberd and the sidecar ...")

@@ -59,7 +59,7 @@ def _start(scratch: Path, *options: str) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize("options", [[], ["--both"]], ids=["Prosody bolted on", "both bolted on"])
+@pytest.mark.parametrize("options", [[], ["--stock"]], ids=["both bolted on", "stock ejabberd"])
 def test_demo_delivers_both_messages_and_ends(scratch: Path, options: list[str]) -> None:
     demo = _start(scratch, "--once", *options)
     output, _ = demo.communicate(timeout=120)
