@@ -5,14 +5,15 @@ from __future__ import annotations
 import pytest
 
 from sidecar.lab.certificates import SERVER_AUTH, Authority, Certificate
-from sidecar.lab.ejabberd_config import EjabberdSettings
+from sidecar.lab.ejabberd_config import EjabberdSettings, ServiceListener
 from sidecar.lab.network import Network
 from sidecar.lab.prosody_config import ExternalComponent, ProsodySettings
-from sidecar.lab.sidecar import PROSODY_MODULES, SidecarLink, SidecarSettings
+from sidecar.lab.sidecar import EJABBERD_MODULE, PROSODY_MODULES, SidecarLink, SidecarSettings
 
 pytestmark = pytest.mark.interop
 
 CAPULET, MONTAGUE = "capulet.example", "montague.example"
+LINK = f"dialback.{CAPULET}"
 AUTHORITY = Authority()
 ROMEO, JULIET = f"romeo@{MONTAGUE}", f"juliet@{CAPULET}"
 
@@ -26,6 +27,30 @@ async def start_peer(kind: str, network: Network, certificate: Certificate | Non
     return await network.ejabberd(EjabberdSettings([MONTAGUE], {ROMEO: "rose"}, certificates=known))
 
 
+async def start_host(kind: str, network: Network):
+    """The server with the module, which knows no authority."""
+    if kind == "prosody":
+        return await network.prosody(
+            ProsodySettings(
+                [CAPULET],
+                {JULIET: "rose"},
+                plugin_paths=[PROSODY_MODULES],
+                components=[ExternalComponent(LINK, "s3cr3t", modules=["dialback_sidecar"])],
+            )
+        )
+    module = {"modules": {"mod_dialback_sidecar": {"component": LINK}}}
+    return await network.ejabberd(
+        EjabberdSettings(
+            [CAPULET],
+            {JULIET: "rose"},
+            components=[ServiceListener(LINK, "s3cr3t")],
+            contrib_modules=[EJABBERD_MODULE],
+            modules_d={"dialback_sidecar.yml": module},
+        )
+    )
+
+
+@pytest.mark.parametrize("host", ["prosody", "ejabberd"])
 @pytest.mark.parametrize("kind", ["prosody", "ejabberd"])
 @pytest.mark.parametrize(
     ("certificate", "evidence"),
@@ -36,24 +61,16 @@ async def start_peer(kind: str, network: Network, certificate: Certificate | Non
     ],
     ids=["for servers alone", "self-signed", "of another"],
 )
-async def test_prosody_lets_in_a_peer_by_its_best_evidence(
-    kind, certificate, evidence, network: Network
+async def test_peer_is_let_in_by_its_best_evidence(
+    host, kind, certificate, evidence, network: Network
 ) -> None:
     """The authority is known to the sidecar alone: else there would be SASL EXTERNAL."""
-    jid = f"dialback.{CAPULET}"
-    capulet = await network.prosody(
-        ProsodySettings(
-            [CAPULET],
-            {JULIET: "rose"},
-            plugin_paths=[PROSODY_MODULES],
-            components=[ExternalComponent(jid, "s3cr3t", modules=["dialback_sidecar"])],
-        )
-    )
+    capulet = await start_host(host, network)
     trusted = network.directory / "trusted.pem"
     trusted.write_bytes(AUTHORITY.pem)
     sidecar = await network.sidecar(
         SidecarSettings(
-            [SidecarLink.to(capulet, jid)], check={"trusted_certificates": str(trusted)}
+            [SidecarLink.to(capulet, LINK)], check={"trusted_certificates": str(trusted)}
         )
     )
     peer = await start_peer(kind, network, certificate)
