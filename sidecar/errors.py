@@ -1,7 +1,8 @@
 """What can go wrong that is not an outcome.
 
 Outcomes (valid, invalid, error with a condition) are values, see `sidecar.jobs`.
-The exceptions are for everything else, and this is all of them:
+The exceptions are for everything else. These cross layers; what only one part raises and its
+own caller handles stands beside that part, below SidecarError as well:
 
     SidecarError
     ├── InvalidValue       a text that is no domain, stream ID, key, ... (names the field)

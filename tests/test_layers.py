@@ -100,6 +100,18 @@ def test_imports_point_downwards_only(module: str, path: Path) -> None:
         assert there != "sidecar.lab" or here in ("sidecar.lab", "sidecar.cli")
 
 
+def test_every_module_stands_in_the_table_of_the_architecture() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| ")][1:]
+    tiers = ["leaf", "pure", "decisions", "shells", "assembly", "assembly"]
+    for module, tier in TIERS.items():
+        name = module.removeprefix("sidecar.")
+        if name in ("sidecar", "lab"):  # the package itself; what stands beside the assembly
+            continue
+        (row,) = [row for row in rows if row.startswith(f"| {tiers[tier]} ")]
+        assert f"`{name}`" in row or f"`{name}/`" in row, f"{name} is not among the {tiers[tier]}"
+
+
 @pytest.mark.parametrize(("module", "path"), _modules(), ids=lambda value: str(value))
 def test_pure_code_knows_no_clock_no_chance_and_no_network(module: str, path: Path) -> None:
     if TIERS[_place(module)] == 1:
