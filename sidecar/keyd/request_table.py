@@ -88,7 +88,7 @@ def _domain_and_secret(request: ImportSecret) -> None:
 
 
 def _absolute_path(request: Backup) -> None:
-    if not Path(request.path).is_absolute():
+    if not Path(request.path).is_absolute() or "\0" in request.path:
         raise InvalidValue("path", "expected an absolute path")
 
 

@@ -54,6 +54,8 @@ class Versions:
         self.schedule = RotationSchedule(rotation_ms, self.keyring.is_active)
         for version in self.keyring.all_active():
             self.schedule.add(version.facts, now_ms)
+        self._condemned: dict[int, SecretVersion] = {}
+        """Revoked in memory, where the store could not follow yet."""
 
     def create(self, domains: Sequence[str], now_ms: int) -> None:
         """Give each of these sender domains a new version that issues from now on: all or none."""
@@ -84,24 +86,13 @@ class Versions:
 
         Returns the version revoked and the version made. Raises NotDone. A full disk does not
         hinder it. Should the store fail all the same, the version is gone from memory
-        nevertheless, and sqlite3.Error tells that it is not gone from the disk.
+        nevertheless; sqlite3.Error or OSError tells that it is not gone from the disk, and
+        `tend` goes on trying.
         """
-        active = self.keyring.active(domain)
-        versions = self.keyring.of(domain)
-        if number is None:
-            version = active
-        else:
-            version = next((each for each in versions if each.facts.number == number), None)
-        if version is None:
-            raise NotDone("no-such-version")
+        version = self._to_revoke(domain, number)
         self.keyring.remove(version.id)
-        gone, made = self._ballast.make_room_for(
-            lambda: self._revoke(version, version is active, now_ms)
-        )
-        if made is None:
-            return [gone]
-        self._take_in(made, now_ms)
-        return [gone, made.facts]
+        self._condemned[version.id] = version
+        return self._carry_out(version, now_ms)
 
     def import_secret(
         self, domain: str, secret: bytes, lasting_ms: int, now_ms: int, *, issue: bool
@@ -125,7 +116,12 @@ class Versions:
         return made
 
     def tend(self, ledger: Ledger, now_ms: int) -> None:
-        """Rotate what is due, and destroy what no key needs any more; so many at a time."""
+        """Finish what was revoked, rotate what is due, destroy what no key needs any more.
+
+        Of each so many at a time.
+        """
+        for version in list(self._condemned.values())[:_AT_A_TIME]:
+            self._carry_out(version, now_ms)
         self._rotate_due(now_ms)
         done = [
             each
@@ -164,12 +160,35 @@ class Versions:
         secret = secrets.token_bytes(SECRET_BYTES)
         return SecretVersion(self._store.add(domain, "ledger", now_ms, secret), KeyMaker(secret))
 
+    def _to_revoke(self, domain: str, number: int | None) -> SecretVersion:
+        """Without a number: the active version, or the one whose revocation is not stored yet."""
+        condemned = [each for each in self._condemned.values() if each.facts.domain == domain]
+        if number is None:
+            active = self.keyring.active(domain)
+            named = condemned if active is None else [active]
+        else:
+            known = (*self.keyring.of(domain), *condemned)
+            named = [each for each in known if each.facts.number == number]
+        if not named:
+            raise NotDone("no-such-version")
+        return named[-1]
+
+    def _carry_out(self, version: SecretVersion, now_ms: int) -> list[VersionFacts]:
+        """Store the revocation of a version that is gone from memory."""
+        gone, made = self._ballast.make_room_for(lambda: self._revoke(version.facts, now_ms))
+        del self._condemned[version.id]
+        if made is None:
+            return [gone]
+        self._take_in(made, now_ms)
+        return [gone, made.facts]
+
     def _revoke(
-        self, version: SecretVersion, was_active: bool, now_ms: int
+        self, facts: VersionFacts, now_ms: int
     ) -> tuple[VersionFacts, SecretVersion | None]:
+        orphaned = facts.kind == "ledger" and self.keyring.active(facts.domain) is None
         with self._store.transaction():
-            gone = self._store.destroy(version.facts, revoked_ms=now_ms)
-            made = self._add(version.facts.domain, now_ms) if was_active else None
+            gone = self._store.destroy(facts, revoked_ms=now_ms)
+            made = self._add(facts.domain, now_ms) if orphaned else None
         return gone, made
 
     def _take_in(self, version: SecretVersion, now_ms: int) -> None:

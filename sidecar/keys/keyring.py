@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from sidecar.keys.dialback_key import KeyMaker
-from sidecar.keys.lifecycle import VersionFacts, newest
+from sidecar.keys.lifecycle import VersionFacts
 
 
 class SecretVersion:
@@ -37,13 +37,17 @@ class Keyring:
         self._by_id: dict[int, SecretVersion] = {}
         self._by_domain: dict[str, list[SecretVersion]] = {}
         self._active: dict[str, SecretVersion] = {}
+        self._newest: dict[str, int] = {}
         self._retired: dict[int, SecretVersion] = {}
         for version in versions:
             self.add(version)
 
     def add(self, version: SecretVersion) -> None:
-        """Take in a version. The newest ledger version of a domain is the one that issues."""
+        """Take in a version. The newest ledger version that a domain ever had is the one that
+        issues; without it none does: an older one never comes back."""
         domain = version.facts.domain
+        if version.facts.kind == "ledger":
+            self._newest[domain] = max(version.facts.number, self._newest.get(domain, 0))
         self._by_id[version.id] = version
         self._by_domain.setdefault(domain, []).append(version)
         self._sort_out(domain)
@@ -58,11 +62,10 @@ class Keyring:
             self._sort_out(domain)
 
     def _sort_out(self, domain: str) -> None:
-        versions = self._by_domain[domain]
         self._active.pop(domain, None)
-        issuing = newest(each.facts for each in versions)
-        for version in versions:
-            if issuing is not None and version.id == issuing.id:
+        for version in self._by_domain[domain]:
+            facts = version.facts
+            if facts.kind == "ledger" and facts.number == self._newest[domain]:
                 self._active[domain] = version
                 self._retired.pop(version.id, None)
             else:

@@ -9,7 +9,6 @@ stateless             RETIRED ──> REMOVED         imported: only ever verifi
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Literal
@@ -48,20 +47,13 @@ class VersionFacts:
     removed_ms: int | None = None
 
 
-def newest(versions: Iterable[VersionFacts]) -> VersionFacts | None:
-    """Return the version that issues: the ledger version with the highest number, if it lives."""
-    issuing = [each for each in versions if each.kind == "ledger"]
-    last = max(issuing, key=lambda each: each.number, default=None)
-    return None if last is None or last.revoked_ms is not None else last
-
-
-def state_of(version: VersionFacts, newest_id: int | None) -> State:
-    """Return the state of a version, given the id of the newest of its domain."""
+def state_of(version: VersionFacts, active_id: int | None) -> State:
+    """Return the state of a version, given the id of the one that issues for its domain."""
     if version.revoked_ms is not None:
         return State.REVOKED
     if version.removed_ms is not None:
         return State.REMOVED
-    return State.ACTIVE if version.id == newest_id else State.RETIRED
+    return State.ACTIVE if version.id == active_id else State.RETIRED
 
 
 def removable(version: VersionFacts, needed_until_ms: int, now_ms: int) -> bool:

@@ -80,6 +80,7 @@ def test_request_that_is_not_in_the_table_is_denied():
         ImportSecret("capulet.example", b"x" * 1025, 60),
         ImportSecret("xn--bcher-kva.example", b"x", 60),
         Backup("backup"),
+        Backup("/backup\0"),
         CreateToken("", ["admin"]),
         CreateToken("ci", []),
         CreateToken("ci", ["root"]),

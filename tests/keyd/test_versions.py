@@ -157,15 +157,58 @@ def test_revoking_works_on_a_full_disk(house, monkeypatch):
     assert (house.directory / "ballast").exists()
 
 
-def test_revoking_on_a_broken_disk_holds_in_memory_and_is_reported(house, monkeypatch):
-    old = house.issue(*TRIPLE).key
+@pytest.fixture
+def broken_disk(house, monkeypatch):
+    """Nothing can be destroyed on it; calling it mends it."""
 
     def destroy(*_, **__):
         raise sqlite3.OperationalError("disk I/O error")
 
-    monkeypatch.setattr(house.store, "destroy", destroy)
+    with monkeypatch.context() as patch:
+        patch.setattr(house.store, "destroy", destroy)
+        yield patch.undo
+
+
+def test_revoking_on_a_broken_disk_holds_in_memory_and_is_reported(house, broken_disk):
+    old = house.issue(*TRIPLE).key
+    house.admin(RotateSecret("capulet.example"))
+    other = house.issue(*OTHER).key
     assert house.admin(RevokeSecret("capulet.example")) == Failed("store-failed")
-    assert house.verify(old, *TRIPLE) is REVOKED
+    assert house.verify(other, *OTHER) is REVOKED
+    assert house.verify(old, *TRIPLE) is VALID
+    assert [state for _, state in house.states()].count("active") == 0
+
+
+def test_revocation_that_the_disk_did_not_take_is_finished_when_it_does(house, broken_disk):
+    old = house.issue(*TRIPLE).key
+    assert house.admin(RevokeSecret("capulet.example")) == Failed("store-failed")
+    house.pass_time(1_000)
+    assert ("store-failed", "versions") in house.alarms()
+    broken_disk()
+    house.pass_time(1_000)
+    assert house.states() == [(1, "revoked"), (2, "active")]
+    house.lose()
+    house.open()
+    assert house.verify(old, *TRIPLE).outcome == "invalid"
+
+
+def test_revocation_that_the_disk_did_not_take_can_be_asked_again(house, broken_disk):
+    house.issue(*TRIPLE)
+    house.admin(RotateSecret("capulet.example"))
+    assert house.admin(RevokeSecret("capulet.example")) == Failed("store-failed")
+    broken_disk()
+    assert house.admin(RevokeSecret("capulet.example")).count == 2
+    assert house.states() == [(1, "retired"), (2, "revoked"), (3, "active")]
+
+
+def test_secret_whose_revocation_is_not_stored_yet_is_replaced_by_the_next_key(house, broken_disk):
+    house.issue(*TRIPLE)
+    house.admin(RotateSecret("capulet.example"))
+    house.admin(RevokeSecret("capulet.example"))
+    house.issue(*OTHER)
+    broken_disk()
+    house.pass_time(1_000)
+    assert house.states() == [(1, "retired"), (2, "revoked"), (3, "active")]
 
 
 def test_rotation_that_cannot_be_stored_changes_nothing_and_is_tried_again(house, monkeypatch):
