@@ -29,6 +29,8 @@ async def read_input(request: web.Request, operation: AnyOperation, route: Route
         for name in request.query:
             if len(request.query.getall(name)) > 1:
                 raise _invalid("given more than once", name)
+            if request.query[name].lower() == "null":  # msgspec would take it for nothing given
+                raise _invalid("leave out what is not given", name)
             fields[name] = request.query[name]
         if request.can_read_body and await request.read():
             raise _invalid("there is no body here", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -40,6 +41,7 @@ class AdminServer:
         self._runner = web.AppRunner(
             _application(config, parts, Views(parts, health, exposition)),
             access_log=None,
+            logger=_quiet(),
             shutdown_timeout=_SHUTDOWN_SECONDS,
         )
         self.failed: list[str] = []
@@ -54,6 +56,13 @@ class AdminServer:
         await self._runner.cleanup()
         if str(self._unix_path) not in self.failed:
             self._unix_path.unlink(missing_ok=True)
+
+
+def _quiet() -> logging.Logger:
+    """aiohttp's own log: a stack trace for whatever is no HTTP. Faults of ours are logged by us."""
+    logger = logging.getLogger("sidecar.admin.http")
+    logger.setLevel(logging.CRITICAL)
+    return logger
 
 
 def _application(config: AdminConfig, parts: Parts, views: Views) -> web.Application:

@@ -23,7 +23,7 @@ LINK_JID = "dialback.capulet.example"
 CONFIG = """
 state_directory = "state"
 [admin]
-listen = []
+listen = [LISTEN]
 [check]
 nameservers = ["127.0.0.1:1"]
 [[link]]
@@ -44,11 +44,12 @@ class Answer:
 class Daemon:
     """`async with Daemon(directory) as daemon`: its API answers."""
 
-    def __init__(self, directory: Path, *, more: str = "") -> None:
+    def __init__(self, directory: Path, *, listen: str = "") -> None:
+        """`listen` is a TCP address of the API, besides the socket."""
         self.config_path = directory / "sidecar.toml"
         self.state = directory / "state"
         self.socket = self.state / "api.sock"
-        self.config_path.write_text(CONFIG + more)
+        self.config_path.write_text(CONFIG.replace("LISTEN", f'"{listen}"' if listen else ""))
         secret = directory / "secret"
         secret.touch(mode=0o600)
         secret.write_text("s3cr3t")

@@ -168,6 +168,7 @@ async def test_idempotency_key_rotates_once_also_with_keyd_killed_between(tmp_pa
         ("GET", "/v1/domains/none.example/secrets", {}, 404, "no-such-domain", None),
         ("GET", "/v1/handshakes?nonsense=1", {}, 400, "invalid-input", "nonsense"),
         ("GET", "/v1/handshakes?limit=501", {}, 400, "invalid-input", "limit"),
+        ("GET", "/v1/handshakes?peer=null", {}, 400, "invalid-input", "peer"),
         ("GET", "/v1/handshakes?limit=1&limit=2", {}, 400, "invalid-input", "limit"),
         ("GET", "/v1/handshakes?since=yesterday", {}, 400, "invalid-input", "since"),
         ("GET", "/v1/handshakes/99", {}, 404, "no-such-handshake", None),
