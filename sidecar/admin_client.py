@@ -10,6 +10,7 @@ from sidecar.keys.framing import BadFrame, FrameReader, decode_replies, encode_f
 from sidecar.keys.messages import AdminRequest, Failed, Reply
 
 _TIMEOUT_SECONDS = 30.0
+_ENDED = "the key service ended the connection; see its log"
 
 
 def ask(path: Path, request: AdminRequest) -> Reply:
@@ -21,9 +22,9 @@ def ask(path: Path, request: AdminRequest) -> Reply:
             connection.sendall(encode_frame([(0, request)]))
             reply = _receive(connection)
     except (OSError, BadFrame) as error:
-        raise KeyServiceUnavailable(f"{path}: {error}") from error
+        raise KeyServiceUnavailable(f"{path}: {_in_words(error)}") from error
     if reply is None:
-        raise KeyServiceUnavailable(f"{path}: the key service ended the connection; see its log")
+        raise KeyServiceUnavailable(f"{path}: {_ENDED}")
     if isinstance(reply, Failed):
         raise KeyServiceUnavailable(f"{path}: the key service failed: {reply.reason}")
     return reply
@@ -36,3 +37,21 @@ def _receive(connection: socket.socket) -> Reply | None:
             ((_, reply),) = decode_replies(payload)
             return reply
     return None
+
+
+def _in_words(error: OSError | BadFrame) -> str:
+    match error:
+        case FileNotFoundError():
+            return "there is no such socket; is dialback-keyd running, and with this one?"
+        case ConnectionRefusedError():
+            return "nobody listens there; is dialback-keyd running?"
+        case PermissionError():
+            return "permission denied; type this as root or as the user of dialback-keyd"
+        case TimeoutError():
+            return f"no answer within {_TIMEOUT_SECONDS:.0f} s; see the log of dialback-keyd"
+        case BrokenPipeError() | ConnectionResetError():
+            return _ENDED
+        case OSError():
+            return error.strerror or str(error)
+        case _:
+            return f"what answers is no key service: {error}"

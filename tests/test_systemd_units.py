@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,14 @@ def test_unit_finds_its_program_where_it_is_installed(unit):
     """A bare name: systemd.service(5) looks in /usr/local/bin first, then in /usr/bin."""
     (command,) = re.findall(r"^ExecStart=(\S+)", (UNITS / unit).read_text(), re.MULTILINE)
     assert command == unit.removesuffix(".service")
+
+
+def test_configuration_to_paste_from_the_readme_names_the_socket_of_the_unit():
+    readme = (UNITS.parents[1] / "README.md").read_text()
+    toml = tomllib.loads(readme.split("sidecar.toml <<'TOML'\n")[1].split("TOML\n")[0])
+    (path,) = re.findall(
+        r"^ListenStream=(\S+)$", (UNITS / "dialback-keyd.socket").read_text(), re.MULTILINE
+    )
+    assert toml["keyd"]["socket"] == path
+    (lua,) = re.findall(r"<<LUA\n(.*?)LUA\n", readme, re.DOTALL)
+    assert lua.startswith(f'Component "{toml["link"][0]["jid"]}"\n')

@@ -152,4 +152,4 @@ def test_refusal_is_told_in_words_with_status_1(running_keyd):
 def test_key_service_that_is_not_there_is_told_with_status_1(keyd):
     ran = run(keyd, "status")
     assert ran.exit_code == 1
-    assert "No such file or directory" in ran.output
+    assert "there is no such socket; is dialback-keyd running" in ran.output
