@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
+from collections import deque
 
 from sidecar.keyd.request_table import Capability, admit
 from sidecar.keys.framing import FrameReader, decode_requests, encode_frame
-from sidecar.keys.messages import Reply, Request
+from sidecar.keys.messages import Question, Reply, Request
 
 _READ_BYTES = 64 * 1024
 _REPLIES_PER_FRAME = 1024
@@ -18,6 +19,8 @@ class Connection:
     def __init__(self, connection: socket.socket, granted: frozenset[Capability]) -> None:
         self.socket = connection
         self.blocked = False
+        self.questions: deque[tuple[int, Question]] = deque()
+        """What it asked as an operator and waits for."""
         self._granted = granted
         self._reader = FrameReader()
         self._unsent = b""

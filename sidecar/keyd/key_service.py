@@ -19,9 +19,9 @@ from sidecar.keyd.token_store import TokenStore
 from sidecar.keyd.versions import Versions
 from sidecar.keys.limits import Limits
 from sidecar.keys.messages import (
-    AdminRequest,
     AsBearer,
     LedgerRequest,
+    Question,
     Reply,
     TokenRequest,
     WhoBears,
@@ -90,7 +90,7 @@ class KeyService:
         """Answer requests about keys, in order."""
         return self._ledger.apply(batch, self._clock.now_ms())
 
-    def administer(self, request: AdminRequest | TokenRequest | AsBearer | WhoBears) -> Reply:
+    def administer(self, request: Question) -> Reply:
         """Answer one request of an operator."""
         now_ms = self._clock.now_ms()
         if isinstance(request, TokenRequest | AsBearer | WhoBears):

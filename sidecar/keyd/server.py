@@ -11,7 +11,6 @@ import selectors
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import cast
 
 from sidecar.errors import InvalidValue
 from sidecar.keyd.connection import Connection
@@ -19,14 +18,16 @@ from sidecar.keyd.key_service import KeyService
 from sidecar.keyd.listener import peer_uid
 from sidecar.keyd.request_table import Capability, NotPermitted
 from sidecar.keys.framing import BadFrame
-from sidecar.keys.messages import LEDGER_REQUESTS, AdminRequest, LedgerRequest, Request
+from sidecar.keys.messages import EndKey, IssueKey, LedgerRequest, VerifyKey
 
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 64
+"""At one entrance; so nobody on the other takes an operator's place."""
+
 _TEND_SECONDS = 0.25
 
-_Asked = tuple[Connection, int, Request]
+_Asked = tuple[Connection, int, LedgerRequest]
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,9 @@ class Server:
         """`run` returns when a descriptor of `stop_when_readable` has data or its end."""
         self._service = service
         self._running = True
-        self._connections: set[Connection] = set()
+        self._connections: dict[Connection, Entrance] = {}
+        self._asking: set[Connection] = set()
+        """Those whose `questions` are not all answered."""
         self._selector = selectors.DefaultSelector()
         for entrance in entrances:
             self._selector.register(entrance.listener, selectors.EVENT_READ, entrance)
@@ -59,14 +62,14 @@ class Server:
             self._selector.register(descriptor, selectors.EVENT_READ, None)
 
     def run(self) -> None:
-        """Serve until told to stop; requests that were read by then are answered."""
+        """Serve until told to stop; requests for keys that were read by then are answered."""
         while self._running:
             batch: list[_Asked] = []
-            for key, events in self._selector.select(_TEND_SECONDS):
+            for key, events in self._selector.select(0 if self._answerable() else _TEND_SECONDS):
                 if isinstance(key.data, Connection):
                     if events & selectors.EVENT_WRITE:
                         self._flush(key.data)
-                    else:
+                    elif key.data not in self._asking:
                         self._read(key.data, batch)
                 elif isinstance(key.data, Entrance):
                     self._accept(key.data)
@@ -74,6 +77,8 @@ class Server:
                     self._running = False
             if batch:
                 self._answer(batch)
+            for connection in self._answerable():
+                self._answer_operator(connection)
             self._service.tend()
         for connection in list(self._connections):
             self._drop(connection)
@@ -90,22 +95,35 @@ class Server:
         else:
             if requests is None:
                 self._drop(connection)
-            else:
-                batch += [(connection, message_id, request) for message_id, request in requests]
+                return
+            for message_id, request in requests:
+                if isinstance(request, IssueKey | VerifyKey | EndKey):
+                    batch.append((connection, message_id, request))
+                else:
+                    connection.questions.append((message_id, request))
+                    self._asking.add(connection)
 
     def _answer(self, batch: list[_Asked]) -> None:
-        """Decide the whole batch, then reply. Requests of operators come after those for keys."""
-        for_keys = [asked for asked in batch if type(asked[2]) in LEDGER_REQUESTS]
-        replies = self._service.apply([cast(LedgerRequest, asked[2]) for asked in for_keys])
-        for (connection, message_id, _), reply in zip(for_keys, replies, strict=True):
+        """Decide the whole batch, then reply."""
+        replies = self._service.apply([request for _, _, request in batch])
+        for (connection, message_id, _), reply in zip(batch, replies, strict=True):
             connection.reply(message_id, reply)
-        if len(for_keys) < len(batch):
-            for connection, message_id, request in batch:
-                if type(request) not in LEDGER_REQUESTS:
-                    reply = self._service.administer(cast(AdminRequest, request))
-                    connection.reply(message_id, reply)
-        for connection in {asked[0] for asked in batch} & self._connections:
+        for connection in {asked[0] for asked in batch} & self._connections.keys():
             self._flush(connection)
+
+    def _answerable(self) -> list[Connection]:
+        return [connection for connection in self._asking if not connection.blocked]
+
+    def _answer_operator(self, connection: Connection) -> None:
+        """Answer one question, whose answer may be long; the next one after keys of others.
+
+        Until all are answered the client is not read from.
+        """
+        message_id, question = connection.questions.popleft()
+        if not connection.questions:
+            self._asking.discard(connection)
+        connection.reply(message_id, self._service.administer(question))
+        self._flush(connection)
 
     def _flush(self, connection: Connection) -> None:
         """Send its replies. While some are left, the client is not read from."""
@@ -129,16 +147,17 @@ class Server:
         if uid not in entrance.client_uids:
             log.error("uid %d may not use this socket", uid)
             accepted.close()
-        elif len(self._connections) >= MAX_CONNECTIONS:
+        elif list(self._connections.values()).count(entrance) >= MAX_CONNECTIONS:
             log.error("more than %d clients", MAX_CONNECTIONS)
             accepted.close()
         else:
             accepted.setblocking(False)
             connection = Connection(accepted, entrance.granted)
-            self._connections.add(connection)
+            self._connections[connection] = entrance
             self._selector.register(accepted, selectors.EVENT_READ, connection)
 
     def _drop(self, connection: Connection) -> None:
-        self._connections.discard(connection)
+        del self._connections[connection]
+        self._asking.discard(connection)
         self._selector.unregister(connection.socket)
         connection.socket.close()

@@ -49,7 +49,6 @@ class EndKey(_Message, frozen=True, tag="end"):
 
 
 LedgerRequest = IssueKey | VerifyKey | EndKey
-LEDGER_REQUESTS = frozenset({IssueKey, VerifyKey, EndKey})
 
 
 class ListVersions(_Message, frozen=True, tag="list-versions"):
@@ -146,7 +145,10 @@ class WhoBears(_Message, frozen=True, tag="who-bears"):
     token: str
 
 
-Request = LedgerRequest | AdminRequest | TokenRequest | AsBearer | WhoBears
+Question = AdminRequest | TokenRequest | AsBearer | WhoBears
+"""What operators ask, answered one at a time; requests for keys are answered in batches."""
+
+Request = LedgerRequest | Question
 
 
 class KeyIssued(_Message, frozen=True, tag="issued"):

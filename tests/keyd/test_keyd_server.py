@@ -5,13 +5,25 @@ import socket
 import stat
 import subprocess
 import sys
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from keyd_process import KeydProcess
 
+from sidecar.keyd.server import MAX_CONNECTIONS
 from sidecar.keys.framing import encode_frame
 from sidecar.keys.ledger import VALID, WRONG
-from sidecar.keys.messages import Done, EndKey, IssueKey, Judged, KeyIssued, VerifyKey
+from sidecar.keys.messages import (
+    Done,
+    EndKey,
+    IssueKey,
+    Judged,
+    KeyIssued,
+    ListVersions,
+    RevokeSecret,
+    VerifyKey,
+)
 
 TRIPLE = ("capulet.example", "montague.example", "S1")
 
@@ -100,6 +112,35 @@ def test_client_that_reads_nothing_holds_up_nobody(running_keyd):
             while True:
                 mute.socket.sendall(frame)
         assert isinstance(running_keyd.ask(IssueKey(*TRIPLE)), KeyIssued)
+
+
+def test_clients_that_take_every_place_keep_no_operator_out(running_keyd):
+    with ExitStack() as stack:
+        crowd = [stack.enter_context(running_keyd.connection()) for _ in range(MAX_CONNECTIONS)]
+        for wire in crowd:
+            assert isinstance(wire.ask([(1, IssueKey(*TRIPLE))])[0][1], KeyIssued)
+        with running_keyd.connection() as one_more:
+            assert one_more.is_closed_by_peer()
+        assert running_keyd.ask_admin(RevokeSecret("capulet.example")).count == 2
+        crowd.pop().socket.close()
+        running_keyd.wait_until_serving()
+
+
+def test_questions_whose_answers_nobody_reads_take_no_memory(running_keyd):
+    """Thousands of them fit into one read, and each answer can be a thousand times longer."""
+    with running_keyd.connection() as wire, running_keyd.connection() as mute:
+        for first in range(0, 1_000, 100):
+            wire.ask([(n, IssueKey(f"d{first + n}.example", "b.example", "S")) for n in range(100)])
+        before = resident_mib(running_keyd)
+        mute.socket.sendall(encode_frame([(n, ListVersions()) for n in range(128)]) * 30)
+        for _ in range(200):
+            wire.ask([(1, IssueKey(*TRIPLE))])
+        assert resident_mib(running_keyd) < before + 8
+
+
+def resident_mib(keyd):
+    status = Path(f"/proc/{keyd.process.pid}/status").read_text().split()
+    return int(status[status.index("VmRSS:") + 1]) / 1024
 
 
 def test_socket_and_every_file_are_for_their_owner_only(running_keyd):
