@@ -112,8 +112,10 @@ def _open(
 def _restore(options: argparse.Namespace, directory: StateDirectory) -> None:
     path, writable = kek_file.find(options.kek_file, directory.path)
     source = ClockSource.of_this_machine()
-    count = restore(options.restore, directory, path, writable, source)
-    print(f"restored {count} sender domains, each with a new secret")
+    count, imported = restore(options.restore, directory, path, writable, source)
+    print(f"restored {count} sender domains, each with a new secret, and no API token")
+    for domain in imported:
+        print(f"{domain}: the secret that was imported is not trusted; import it again if need be")
 
 
 def _listen(stack: ExitStack, path: Path, group: int | None = None) -> socket.socket:

@@ -14,6 +14,7 @@ from sidecar.keyd.clock import ClockSource, LedgerClock
 from sidecar.keyd.durable_ledger import FAULTS, DurableLedger
 from sidecar.keyd.journal import Journal
 from sidecar.keyd.kek_rotation import KekRotation
+from sidecar.keyd.sealing import DamagedRow
 from sidecar.keyd.secret_store import SecretStore
 from sidecar.keyd.token_store import TokenStore
 from sidecar.keyd.versions import Versions
@@ -128,7 +129,7 @@ class KeyService:
     def _attempt(self, what: str, step: Callable[[], None], now_ms: int) -> None:
         try:
             step()
-        except FAULTS as error:
+        except (*FAULTS, DamagedRow) as error:
             self._alarms.sound("store-failed", what, str(error), now_ms)
 
     def _save(self) -> None:

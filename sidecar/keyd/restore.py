@@ -2,6 +2,7 @@
 
 The ledger is left out, so what was issued shortly before is answered with `error` for one
 lifetime; and every sender domain gets a new secret, for who knows who has seen the backup.
+Imported secrets and API tokens are left out too: some may have been revoked since.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ class RestoreRefused(SidecarError):
 
 def restore(
     backup: Path, directory: StateDirectory, kek_path: Path, writable: bool, source: ClockSource
-) -> int:
-    """Return how many sender domains were restored. When it fails, nothing is in place.
+) -> tuple[int, list[str]]:
+    """Return how many sender domains were restored, and those whose imported secrets were not.
+
+    When it fails, nothing is in place.
 
     Raises RestoreRefused, KekError, DamagedRow, NewerSchema, sqlite3.Error, OSError.
     """
@@ -39,12 +42,13 @@ def restore(
         with os.fdopen(descriptor, "wb") as file:
             shutil.copyfileobj(whole, file)
     try:
-        count = _make_new(SecretStore(copy), directory, kek_path, writable, source)
-        shutil.rmtree(directory.ledger, ignore_errors=True)
+        restored = _make_new(SecretStore(copy), directory, kek_path, writable, source)
+        if directory.ledger.exists():
+            shutil.rmtree(directory.ledger)
         copy.rename(directory.secrets)
     finally:
         copy.unlink(missing_ok=True)
-    return count
+    return restored
 
 
 def _make_new(
@@ -53,7 +57,7 @@ def _make_new(
     kek_path: Path,
     writable: bool,
     source: ClockSource,
-) -> int:
+) -> tuple[int, list[str]]:
     try:
         kek = KekRotation.open(kek_path, writable, holds_sealed=store.holds_sealed)
         store.unseal(kek.sealer)
@@ -61,8 +65,13 @@ def _make_new(
         versions = Versions(store, Ballast(directory.ballast), rotation_ms=1, now_ms=now_ms)
         domains = [each.facts.domain for each in versions.keyring.all_active()]
         versions.create(domains, now_ms)
+        imported = [each for each in versions.keyring.all() if each.facts.kind == "stateless"]
         with store.transaction():
+            for version in imported:
+                store.destroy(version.facts, revoked_ms=now_ms)
+            store.database.execute("DELETE FROM token")
+            store.database.execute("DELETE FROM done")
             store.set_fact("clean-stop", None)
     finally:
         store.close()
-    return len(domains)
+    return len(domains), sorted({each.facts.domain for each in imported})

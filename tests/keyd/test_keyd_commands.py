@@ -8,8 +8,18 @@ from click.testing import CliRunner
 from keyd_process import KeydProcess
 
 from sidecar.cli import main
-from sidecar.keys.dialback_key import KeyMaker
-from sidecar.keys.messages import IssueKey, VerifyKey
+from sidecar.keys.dialback_key import KeyMaker, key_message
+from sidecar.keys.messages import (
+    Backup,
+    CreateToken,
+    Denied,
+    ImportSecret,
+    IssueKey,
+    RevokeSecret,
+    RevokeToken,
+    VerifyKey,
+    WhoBears,
+)
 
 TRIPLE = ("capulet.example", "montague.example", "S1")
 
@@ -125,6 +135,27 @@ def test_restored_backup_has_a_new_secret_for_each_domain_and_no_ledger(running_
     second.start("--restore", str(file), wait=False)
     assert second.process.wait(30) == 1
     assert "there is a store already" in second.log.read_text()
+
+
+def test_restored_backup_brings_back_nothing_that_was_revoked_since(running_keyd, tmp_path):
+    """An imported secret and an API token, each revoked after the backup was made."""
+    native = KeyMaker(b"in prosody.cfg.lua").key(key_message(*TRIPLE))
+    imported = ImportSecret("capulet.example", b"in prosody.cfg.lua", 86_400)
+    assert running_keyd.ask_admin(imported).count == 1
+    assert running_keyd.ask(VerifyKey(*TRIPLE, native)).outcome == "valid"
+    made = running_keyd.ask_admin(CreateToken("ci", ["status:read"]))
+    running_keyd.ask_admin(Backup(str(tmp_path / "backup")))
+    running_keyd.ask_admin(RevokeSecret("capulet.example", 1))
+    running_keyd.ask_admin(RevokeToken(made.facts.id))
+    running_keyd.stop()
+    running_keyd.state.joinpath("secrets.sqlite3").unlink()
+    running_keyd.start("--restore", str(tmp_path / "backup"), wait=False)
+    assert running_keyd.process.wait(30) == 0
+    running_keyd.start()
+    assert running_keyd.ask(VerifyKey(*TRIPLE, native)).outcome == "invalid"
+    assert running_keyd.ask(WhoBears(made.token)) == Denied("token-unknown")
+    token = (running_keyd.state / "admin-token").read_text().strip()
+    assert running_keyd.ask(WhoBears(token)).scopes == ["admin"]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,15 @@ from sidecar.keyd import kek_file
 from sidecar.keyd.kek_file import KekError
 from sidecar.keyd.sealing import DamagedRow
 from sidecar.keys.ledger import VALID
-from sidecar.keys.messages import Backup, Done, GetStatus, Refused, RotateKek, RotateSecret
+from sidecar.keys.messages import (
+    Backup,
+    Done,
+    GetStatus,
+    KeyIssued,
+    Refused,
+    RotateKek,
+    RotateSecret,
+)
 
 TRIPLE = ("capulet.example", "montague.example", "S1")
 
@@ -129,6 +137,16 @@ def test_kek_rotation_goes_on_after_being_killed_at_any_point(house):
     house.lose()
     house.open()
     assert not house.admin(GetStatus()).rewrapping
+
+
+def test_row_damaged_while_serving_is_an_alarm_that_names_it_and_keys_go_on(house):
+    with sqlite3.connect(house.store.path) as database:
+        database.execute("UPDATE version SET created_ms = created_ms + 1")
+    house.admin(RotateKek())
+    house.pass_time(250)
+    (alarm,) = house.admin(GetStatus()).alarms
+    assert "version 1 of capulet.example" in alarm.text
+    assert isinstance(house.issue("mantua.example", "t.example", "S"), KeyIssued)
 
 
 def test_kek_that_others_can_read_is_refused(house):
