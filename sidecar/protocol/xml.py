@@ -6,7 +6,6 @@ comes out does not depend on how the bytes were cut into pieces.
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -84,7 +83,7 @@ class XmlStream:
         self._count = 0  # elements in the first-level element so far
         self._fed = 0  # bytes given to expat
         self._boundary = 0  # byte index at which the current element's cost begins
-        self._utf8 = codecs.getincrementaldecoder("utf-8")()
+        self._incomplete = b""  # the beginning of a character
         self._expat = _new_expat(self)
 
     def feed(self, data: bytes) -> None:
@@ -118,11 +117,15 @@ class XmlStream:
         return min(element, stream)
 
     def _check_utf8(self, data: bytes) -> tuple[bytes, UnicodeDecodeError | None]:
-        pending = len(self._utf8.getstate()[0])
+        """The valid bytes up to a character that is not complete yet, which is kept for later."""
+        data, self._incomplete = self._incomplete + data, b""
         try:
-            self._utf8.decode(data)
+            data.decode()
         except UnicodeDecodeError as error:
-            return data[: max(0, error.start - pending)], error
+            if error.end == len(data) and error.reason == "unexpected end of data":
+                self._incomplete = data[error.start :]
+                return data[: error.start], None
+            return data[: error.start], error
         return data, None
 
     def _parse(self, piece: bytes) -> None:
