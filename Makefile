@@ -3,7 +3,7 @@
 VENV := .venv
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint bench servers clean
+.PHONY: help demo test lint bench bench-check servers clean
 
 help:
 	@echo "make demo         two real servers, a message each way, who decided what"
@@ -11,6 +11,7 @@ help:
 	@echo "make demo STOCK=1 ejabberd stays on its own dialback"
 	@echo "make test         all tests, on real servers (TESTS=tests/keys for some)"
 	@echo "make lint         ruff, mypy, luacheck"
+	@echo "make bench-check  checks a second beside stock inbound handshakes"
 	@echo "make bench        native and bolted-on side by side (ARGS=--quick for a glance)"
 
 demo: $(READY) servers
@@ -27,6 +28,9 @@ lint: $(READY)
 
 bench: $(READY) servers
 	@$(VENV)/bin/python -m bench.handshake $(ARGS)
+
+bench-check: $(READY) servers
+	@$(VENV)/bin/python -m bench.check $(ARGS)
 
 servers:
 	@.ci/servers
