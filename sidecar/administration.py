@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from sidecar.admin import AdminServer, Health
+from sidecar.admin.server import AdminServer
+from sidecar.admin.views import Health
 from sidecar.checkers import Checkers
 from sidecar.component import LinkState, Phase
 from sidecar.config import Config, LinkConfig, load

@@ -53,6 +53,7 @@ OUTSIDE = {
     "pycares": ["sidecar.s2s"],
     "aiohttp": ["sidecar.admin"],
     "click": ["sidecar.cli"],
+    "rich": ["sidecar.cli"],
     "dns": ["sidecar.lab"],
     "prometheus_client": ["sidecar.metrics"],
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from sidecar import __version__
+from sidecar.cli.api_commands import add_commands
 from sidecar.cli.backup import backup
 from sidecar.cli.check import check
 from sidecar.cli.demo import demo
@@ -13,6 +14,7 @@ from sidecar.cli.probe import probe
 from sidecar.cli.secret import secret
 from sidecar.cli.serve import serve
 from sidecar.cli.status import status
+from sidecar.cli.watch import watch
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
@@ -29,3 +31,5 @@ main.add_command(status)
 main.add_command(secret)
 main.add_command(kek)
 main.add_command(backup)
+main.add_command(watch)
+add_commands(main)

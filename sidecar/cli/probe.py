@@ -43,6 +43,9 @@ def probe(domain: str, local: str | None, config_path: Path, as_json: bool) -> N
     """
     remote, ours = _domain(domain), _domain(local) if local else None
     config = load_or_exit(config_path) if ours or config_path.exists() else None
+    if config and ours and not any(link.domains.speaks_for(ours) for link in config.link):
+        click.echo(f"{ours} is no domain of a link in {config_path}", err=True)
+        sys.exit(EXIT_CONFIG)
     probes = run_probes(config, [(remote, ours)], Depth.DIALBACK if ours else Depth.TLS)
     show(probes, json=as_json)
     sys.exit(any(each.failed for each in probes))

@@ -1,44 +1,71 @@
-"""`dialback-sidecar status`: how the key service is."""
+"""`dialback-sidecar status`: how the daemon, its links and the key service are."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
-import msgspec
 
-from sidecar.cli.keyd_option import admin_socket_option, ask_or_exit, json_option, when
-from sidecar.keys.messages import GetStatus, Status
+from sidecar.cli.api_client import client
+from sidecar.cli.api_commands import json_option, token_option
+from sidecar.cli.config_option import config_option
+from sidecar.cli.key_service_status import show_key_service
+from sidecar.cli.tables import Column, show_fields, show_json, show_table
+
+_LINK_COLUMNS = (
+    Column("link", "jid"),
+    Column("is", "phase", whole=True),
+    Column("since (UTC)", "since", whole=True),
+    Column("in work", "in_work"),
+)
 
 
 @click.command()
-@admin_socket_option
+@config_option
+@token_option
+@click.option(
+    "--admin-socket",
+    type=click.Path(path_type=Path),
+    envvar="DIALBACK_KEYD_ADMIN_SOCKET",
+    help="Ask the key service alone, over its own admin socket, while the daemon is down.",
+)
 @json_option
-def status(admin_socket: Path, as_json: bool) -> None:
-    """Show the key service: its store, versions, next rotation and alarms."""
-    found = ask_or_exit(admin_socket, GetStatus(), Status)
-    if as_json:
-        fields = msgspec.structs.asdict(found)
-        fields["alarms"] = [msgspec.structs.asdict(alarm) for alarm in found.alarms]
-        click.echo(msgspec.json.format(msgspec.json.encode(fields), indent=2))
+def status(
+    config_path: Path, token_file: Path | None, admin_socket: Path | None, as_json: bool
+) -> None:
+    """Show the daemon, its links, the key service and alarms.
+
+    Example: dialback-sidecar status
+    """
+    if admin_socket is not None:
+        show_key_service(admin_socket, as_json)
         return
-    click.echo(f"store           {found.store_id}")
-    click.echo(f"sender domains  {found.domains} with {found.versions} versions")
-    click.echo(f"live keys       {found.live_keys}")
-    judged = ", ".join(f"{count} {reason}" for reason, count in sorted(found.judged.items()))
-    click.echo(f"keys judged     {judged or 'none yet'}")
-    click.echo(f"next rotation   {when(found.next_rotation_ms)}")
-    click.echo(f"sealed under    {found.kek_id}{' (rewrapping)' if found.rewrapping else ''}")
-    click.echo(
-        f"memory          {'locked' if found.memory_locked else 'not locked, may be swapped'}"
-    )
-    if found.stateless_versions:
+    found = client(config_path, token_file).do("status", {})
+    if as_json:
+        show_json(found)
+    else:
+        _show(found)
+
+
+def _show(found: dict[str, Any]) -> None:
+    ready = "ready" if found["ready"] else "NOT READY: a link is down"
+    click.echo(f"dialback-sidecar {found['version']}: {ready}\n")
+    show_table(_LINK_COLUMNS, found["links"])
+    for link in found["links"]:
+        if link["phase"] != "connected" and link["fault_text"]:
+            click.echo(f"  {link['jid']}: {link['fault_text']}")
+    click.echo()
+    key_service = dict(found["key_service"])
+    alarms = key_service.pop("alarms")
+    judged = key_service.pop("judged")
+    key_service["keys_judged"] = [f"{count} {reason}" for reason, count in judged.items()]
+    show_fields(key_service)
+    show_fields({"history": f"{found['history']['handshakes']} handshakes"})
+    for warning in found["warnings"]:
+        click.echo(f"WARNING  {warning}")
+    for alarm in alarms:
         click.echo(
-            f"ALARM           {found.stateless_versions} imported versions are trusted without the"
-            " ledger: whoever knows such a secret can forge keys"
-        )
-    for alarm in found.alarms:
-        click.echo(
-            f"ALARM           {alarm.code} {alarm.subject}: {alarm.text}"
-            f" ({alarm.count} times, last {when(alarm.last_ms)})"
+            f"ALARM    {alarm['code']} {alarm['subject']}: {alarm['text']}"
+            f" ({alarm['count']} times, last {alarm['last'][:19]}Z)"
         )

@@ -38,7 +38,10 @@ class AlarmStatus(Output, frozen=True):
 
 
 class KeyServiceStatus(Output, frozen=True):
-    """dialback-keyd. `isolated`: it runs by itself, not as a child under the daemon's user."""
+    """dialback-keyd. `isolated`: it runs by itself, not as a child under the daemon's user.
+
+    `judged` counts verdicts since its start by reason, or `valid`.
+    """
 
     isolated: bool
     store_id: str
@@ -46,6 +49,7 @@ class KeyServiceStatus(Output, frozen=True):
     versions: int
     stateless_versions: int
     live_keys: int
+    judged: dict[str, int]
     next_rotation: datetime | None
     kek_id: str
     rewrapping: bool
@@ -131,6 +135,7 @@ def _key_service(found: KeydStatus, *, isolated: bool) -> KeyServiceStatus:
         versions=found.versions,
         stateless_versions=found.stateless_versions,
         live_keys=found.live_keys,
+        judged=dict(sorted(found.judged.items())),
         next_rotation=at_if(found.next_rotation_ms),
         kek_id=found.kek_id,
         rewrapping=found.rewrapping,

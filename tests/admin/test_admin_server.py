@@ -13,7 +13,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from sidecar.admin import AdminServer, Health
+from sidecar.admin.server import AdminServer
+from sidecar.admin.views import Health
 from sidecar.config import AdminConfig
 from sidecar.errors import KeyServiceUnavailable
 from sidecar.keys.messages import Reply as KeydReply

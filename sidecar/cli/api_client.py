@@ -1,0 +1,158 @@
+"""Asks the running daemon: HTTP over its Unix socket, with the token of this machine."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import quote, urlencode
+
+import click
+import msgspec
+from rich.console import Console
+
+from sidecar.admin.routes import EVENTS_PATH, ROUTES
+from sidecar.cli.config_option import load_or_exit
+
+EXIT_REFUSED = 1
+SEPARATE_TOKEN = Path("/var/lib/dialback-keyd/admin-token")
+_TIMEOUT_SECONDS = 30.0
+_HINTS = {
+    "token-missing": "give a token with --token-file, or run this as root",
+    "token-unknown": "the key service does not know this token; make one with `token create`",
+    "token-expired": "make another one with `token create`",
+    "token-revoked": "make another one with `token create`",
+    "scope-missing": "use a token with that scope; see `token list`",
+    "domain-not-permitted": "use a token without a restriction to other domains",
+    "key-service-unavailable": "see the log of dialback-keyd",
+    "no-such-domain": "a domain's first issued key makes its first secret; see `secret list`",
+    "no-such-handshake": "see `handshake list`; old ones are forgotten ([history])",
+    "config-invalid": "the daemon goes on with the configuration it has",
+}
+
+
+@dataclass(frozen=True)
+class Client:
+    """Where the API is, and with which token."""
+
+    path: Path
+    token_file: Path | None
+
+    def do(self, operation: str, fields: Mapping[str, Any]) -> Any:
+        """Do one operation; say in words why not and exit with status 1 otherwise."""
+        route = ROUTES[operation]
+        rest = {name: value for name, value in fields.items() if name not in route.path_fields}
+        named = {name: quote(str(fields[name]), safe="") for name in route.path_fields}
+        url, body = route.path.format(**named), None
+        if route.has_body:
+            body = msgspec.json.encode(rest)
+        elif rest:
+            url += "?" + urlencode(rest)
+        with _patience(), self._answer(route.method, url, body) as response:
+            content = response.read()
+        return msgspec.json.decode(content)
+
+    def events(self) -> Iterator[tuple[str, Any]]:
+        """Yield (kind, content) as it happens; ends when the daemon ends the stream."""
+        with self._answer("GET", EVENTS_PATH, None, timeout_seconds=None) as response:
+            kind = ""
+            for line in response:
+                name, _, value = line.decode().rstrip("\n").partition(": ")
+                if name == "event":
+                    kind = value
+                elif name == "data":
+                    yield kind, msgspec.json.decode(value) if value.startswith("{") else value
+
+    @contextmanager
+    def _answer(
+        self,
+        method: str,
+        url: str,
+        body: bytes | None,
+        timeout_seconds: float | None = _TIMEOUT_SECONDS,
+    ) -> Iterator[http.client.HTTPResponse]:
+        connection = _UnixConnection(self.path, timeout_seconds)
+        headers = {"Host": "localhost", "Authorization": f"Bearer {self._token()}"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        try:
+            connection.request(method, url, body, headers)
+            response = connection.getresponse()
+            if response.status >= 400:
+                _give_up(response.read())
+            yield response
+        except (OSError, http.client.HTTPException) as error:
+            _fail(f"{self.path}: {error}", "is the daemon running? see its log")
+        finally:
+            connection.close()
+
+    def _token(self) -> str:
+        if self.token_file is None:
+            _fail("there is no token on this machine", _HINTS["token-missing"])
+        try:
+            return self.token_file.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            _fail(f"token: {error}", _HINTS["token-missing"])
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path, timeout_seconds: float | None) -> None:
+        super().__init__("localhost", timeout=timeout_seconds)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def client(config_path: Path, token_file: Path | None) -> Client:
+    """The client for the daemon of a configuration; it finds the token of this machine."""
+    config = load_or_exit(config_path)
+    path = config.admin.socket or config.state_directory / "api.sock"
+    if token_file is None:
+        places = (config.state_directory / "keyd" / "admin-token", SEPARATE_TOKEN)
+        token_file = next((place for place in places if _is_there(place)), None)
+    return Client(path, token_file)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a directory that is closed to us
+        return False
+
+
+@contextmanager
+def _patience() -> Iterator[None]:
+    """On a terminal, show that something is going on."""
+    with Console(stderr=True).status("asking the daemon ..."):
+        yield
+
+
+def _give_up(content: bytes) -> NoReturn:
+    """Print a problem document, and end."""
+    try:
+        problem = msgspec.json.decode(content)
+    except msgspec.DecodeError:
+        _fail("the daemon answered nonsense", "")
+    text = problem["title"]
+    if problem.get("detail"):
+        text += f": {problem['detail']}"
+    if problem.get("field"):
+        text += f" ({problem['field']})"
+    for each in problem.get("problems", []):
+        text += f"\n  {each['place']}: {each['text']}"
+    _fail(text, _HINTS.get(problem["code"], ""))
+
+
+def _fail(text: str, hint: str) -> NoReturn:
+    click.echo(f"error: {text}", err=True)
+    if hint:
+        click.echo(f"hint: {hint}", err=True)
+    sys.exit(EXIT_REFUSED)

@@ -1,0 +1,100 @@
+"""Commands made from the registry of operations: options from input types, tables from answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import click
+from msgspec import Meta, structs
+
+from sidecar.cli.api_client import client
+from sidecar.cli.config_option import config_option
+from sidecar.cli.tables import show_fields, show_json, show_table
+from sidecar.cli.words import COMMANDS, GROUPS, Words
+from sidecar.operations import REGISTRY
+from sidecar.operations.operation import AnyOperation
+
+token_option = click.option(
+    "--token-file",
+    type=click.Path(path_type=Path),
+    envvar="DIALBACK_SIDECAR_TOKEN_FILE",
+    help="File with the token; without it the administrator's of this machine.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def add_commands(main: click.Group) -> None:
+    """Add a command for each operation that has words."""
+    groups = {name: click.Group(name, help=text) for name, text in GROUPS.items()}
+    for group in groups.values():
+        main.add_command(group)
+    for name, words in COMMANDS.items():
+        parent = groups[words.words[0]] if len(words.words) > 1 else main
+        parent.add_command(_command(REGISTRY[name], words))
+
+
+def _command(operation: AnyOperation, words: Words) -> click.Command:
+    def run(config_path: Path, token_file: Path | None, as_json: bool, **given: Any) -> None:
+        fields = {name: value for name, value in given.items() if value not in (None, (), False)}
+        content = client(config_path, token_file).do(operation.name, fields)
+        if as_json:
+            show_json(content)
+        elif words.columns:
+            show_table(words.columns, content["items"])
+            if content.get("next"):
+                option = "cursor" if "cursor" in given else "after"
+                click.echo(f"more: --{option} {content['next']}")
+        else:
+            show_fields(content)
+
+    decorated: Callable[..., Any] = run
+    for name, hint in reversed(list(get_type_hints(operation.input, include_extras=True).items())):
+        decorated = _parameter(operation, name, hint, name in words.arguments)(decorated)
+    for option in (json_option, token_option, config_option):
+        decorated = option(decorated)
+    text = f"{operation.summary}.\n\n{operation.description}\n\nExample: {words.example}"
+    return click.command(words.words[-1], help=text)(decorated)
+
+
+def _parameter(
+    operation: AnyOperation, name: str, hint: Any, is_argument: bool
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    field = next(each for each in structs.fields(operation.input) if each.name == name)
+    plain, description = _plain(hint)
+    many = get_origin(plain) is list
+    if many:
+        plain, _ = _plain(get_args(plain)[0])
+    kind: Any = str
+    if get_origin(plain) is Literal:
+        kind = click.Choice(get_args(plain))
+    elif plain is int:
+        kind = int
+    if is_argument:
+        return click.argument(name, type=kind)
+    if plain is bool:
+        return click.option(f"--{name.replace('_', '-')}", name, is_flag=True, help=description)
+    return click.option(
+        f"--{name.removesuffix('s') if many else name.replace('_', '-')}",
+        name,
+        type=kind,
+        required=field.required,
+        multiple=many,
+        help=description + (" (can be repeated)" if many else ""),
+    )
+
+
+def _plain(hint: Any) -> tuple[Any, str]:
+    """The type under annotations and `| None`, and what the annotation says."""
+    description = ""
+    while True:
+        arguments = get_args(hint)
+        if hasattr(hint, "__metadata__"):
+            metas = [each for each in hint.__metadata__ if isinstance(each, Meta)]
+            description = description or next((m.description or "" for m in metas), "")
+            hint = arguments[0]
+        elif type(None) in arguments:
+            (hint,) = [each for each in arguments if each is not type(None)]
+        else:
+            return hint, description

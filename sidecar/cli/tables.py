@@ -1,0 +1,80 @@
+"""What commands print: tables of at most 80 columns, fields one below the other, JSON."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+WIDTH = 80
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)")
+_COLOURS = {"valid": "green", "invalid": "red", "error": "yellow", "connected": "green"}
+_SHORT = {"incoming": "in", "outgoing": "out"}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """`whole`: never folded, for what is copied. `day`: of a time only the day."""
+
+    heading: str
+    field: str
+    whole: bool = False
+    day: bool = False
+
+
+def show_table(columns: Sequence[Column], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Print a table, or that there is nothing."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column in columns:
+        table.add_column(column.heading, overflow="fold", no_wrap=column.whole)
+    for row in rows:
+        table.add_row(*(_cell(row[column.field], day=column.day) for column in columns))
+    if table.row_count:
+        _console().print(table)
+    else:
+        click.echo("nothing yet")
+
+
+def show_fields(content: Mapping[str, Any]) -> None:
+    """Print the fields that have a value, one on each line."""
+    flat = [(name, value) for name, value in _flat(content) if value not in (None, [])]
+    if not flat:
+        click.echo("nothing has changed")
+    width = max((len(name) for name, _ in flat), default=0)
+    for name, value in flat:
+        click.echo(f"{name.replace('_', ' '):{width}}  {_cell(value).plain}")
+
+
+def show_json(content: Any) -> None:
+    click.echo(msgspec.json.format(msgspec.json.encode(content), indent=2))
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    return Console(highlight=False, width=WIDTH) if console.width > WIDTH else console
+
+
+def _flat(content: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    flat: list[tuple[str, Any]] = []
+    for name, value in content.items():
+        flat += value.items() if isinstance(value, Mapping) else [(name, value)]
+    return flat
+
+
+def _cell(value: Any, *, day: bool = False) -> Text:
+    if value is None:
+        return Text("-")
+    if isinstance(value, list):
+        return Text(", ".join(str(each) for each in value) or "-")
+    text = _SHORT.get(str(value), str(value))
+    time = _TIME.match(text)
+    if time is not None:
+        return Text(time[1] if day else f"{time[1]} {time[2]}")
+    return Text(text, style=_COLOURS.get(text, ""))

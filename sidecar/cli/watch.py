@@ -1,0 +1,58 @@
+"""`dialback-sidecar watch`: what happens, as it happens."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sidecar.cli.api_client import EXIT_REFUSED, client
+from sidecar.cli.api_commands import json_option, token_option
+from sidecar.cli.config_option import config_option
+from sidecar.cli.tables import show_json
+
+
+@click.command()
+@config_option
+@token_option
+@json_option
+def watch(config_path: Path, token_file: Path | None, as_json: bool) -> None:
+    """Show handshakes, links, secrets and alarms as they happen, until Ctrl-C.
+
+    Example: dialback-sidecar watch
+    """
+    try:
+        for kind, content in client(config_path, token_file).events():
+            if kind == "end":
+                click.echo(f"error: the daemon ended this: {content}", err=True)
+                sys.exit(EXIT_REFUSED)
+            if as_json:
+                show_json({"event": kind, "data": content})
+            else:
+                now = datetime.now(UTC).strftime("%H:%M:%S")
+                click.echo(f"{now}  {kind:<9}  {_told(kind, content)}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    click.echo("error: the daemon is gone", err=True)
+    sys.exit(EXIT_REFUSED)
+
+
+def _told(kind: str, content: Any) -> str:
+    match kind:
+        case "handshake":
+            arrow = "<-" if content["direction"] == "incoming" else "->"
+            why = f" ({content['reason']})" if content["reason"] else ""
+            return f"{content['local']} {arrow} {content['peer']}  {content['outcome']}{why}"
+        case "link":
+            fault = f": {content['fault_text']}" if content["fault_text"] else ""
+            return f"{content['link']} is {content['phase']}{fault}"
+        case "secret":
+            numbers = ", ".join(str(number) for number in content["versions"])
+            return f"{content['domain']} {content['action']}: version {numbers}"
+        case "alarm":
+            return f"{content['code']} {content['subject']}: {content['text']}"
+        case _:
+            return "something was missed"

@@ -1,0 +1,89 @@
+"""The commands that are made from operations: their words, what is an argument, what is shown.
+
+What is in the registry and neither here nor in EXCEPTIONS fails a test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sidecar.cli.tables import Column
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """`arguments`: fields given without an option. `columns`: those of a list's table; without
+    any, the answer is shown field by field."""
+
+    words: tuple[str, ...]
+    example: str
+    arguments: tuple[str, ...] = ()
+    columns: tuple[Column, ...] = ()
+
+
+COMMANDS: Mapping[str, Words] = {
+    "handshakes-list": Words(
+        ("handshake", "list"),
+        "dialback-sidecar handshake list --peer example.net --outcome error",
+        columns=(
+            Column("id", "id", whole=True),
+            Column("began (UTC)", "started", whole=True),
+            Column("", "direction", whole=True),
+            Column("peer", "peer"),
+            Column("outcome", "outcome", whole=True),
+            Column("why", "reason"),
+        ),
+    ),
+    "handshakes-show": Words(
+        ("handshake", "show"), "dialback-sidecar handshake show 17", arguments=("id",)
+    ),
+    "peers-list": Words(
+        ("peer", "list"),
+        "dialback-sidecar peer list",
+        columns=(
+            Column("peer", "peer"),
+            Column("handshakes", "handshakes"),
+            Column("valid", "valid"),
+            Column("invalid", "invalid"),
+            Column("error", "error"),
+            Column("last (UTC)", "last", whole=True),
+        ),
+    ),
+    "tokens-list": Words(
+        ("token", "list"),
+        "dialback-sidecar token list",
+        columns=(
+            Column("id", "id", whole=True),
+            Column("name", "name"),
+            Column("scopes", "scopes"),
+            Column("domains", "domains"),
+            Column("expires", "expires", whole=True, day=True),
+            Column("revoked", "revoked", whole=True, day=True),
+        ),
+    ),
+    "tokens-create": Words(
+        ("token", "create"),
+        "dialback-sidecar token create monitoring --scope status:read --days 365",
+        arguments=("name",),
+    ),
+    "tokens-revoke": Words(
+        ("token", "revoke"), "dialback-sidecar token revoke 0123456789ab", arguments=("id",)
+    ),
+    "reload": Words(("reload",), "dialback-sidecar reload"),
+}
+GROUPS: Mapping[str, str] = {
+    "handshake": "Look into the history of handshakes.",
+    "peer": "Look at the servers that we shake hands with.",
+    "token": "Make and end tokens for the admin API.",
+}
+_SECRETS = "`secret` asks the key service itself, so that it works while the daemon is down"
+EXCEPTIONS: Mapping[str, str] = {
+    "status": "has a command of its own, with more than one table",
+    "domains-list": _SECRETS,
+    "secrets-list": _SECRETS,
+    "secrets-rotate": _SECRETS,
+    "secrets-revoke": _SECRETS,
+    "secrets-import": _SECRETS,
+    "checks-run": "`probe` tells more about a remote domain; a check needs a stream of a server",
+}
