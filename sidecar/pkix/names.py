@@ -35,8 +35,10 @@ def name_for(certificate: x509.Certificate, domain: Domain) -> str | None:
     """Return the name in `certificate` that is `domain`, with its kind, or None."""
     for kind, name in names_in(certificate):
         if kind == "xmppAddr":
-            matches = _domain(name) == domain
-        elif kind == "SRV-ID":
+            if _domain(name) == domain:
+                return f"{kind} {domain}"  # not as spelt there: it may be spelt in many ways
+            continue
+        if kind == "SRV-ID":
             matches = name.lower() == _SERVICE + domain.a_label
         else:
             matches = _dns_id_matches(name.lower(), domain.a_label)

@@ -6,6 +6,7 @@ Everything is looked at and nothing is required, unlike in a check.
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -30,6 +31,7 @@ from sidecar.s2s.tls import chain_of
 
 _READ_BYTES = 16_384
 _SASL = "urn:ietf:params:xml:ns:xmpp-sasl"
+_MECHANISM = re.compile(r"[A-Z0-9_-]{1,20}\Z")  # RFC 4422 §3.1
 
 IssueKey = Callable[[DomainPair, StreamId], Awaitable[DialbackKey]]
 
@@ -130,7 +132,8 @@ class ProbeStream:
         seen.dialback_errors = found.dialback_errors
         mechanisms = features.child(_SASL, "mechanisms")
         if mechanisms is not None:
-            seen.mechanisms = tuple(child.text.strip() for child in mechanisms.children)
+            names = [child.text.strip() for child in mechanisms.children]
+            seen.mechanisms = tuple(name for name in names if _MECHANISM.match(name))
         seen.features = tuple(f"{child.name} {child.namespace}" for child in features.children)
 
     async def _open(self) -> tuple[StreamHeader, Element | None]:

@@ -97,3 +97,26 @@ def test_what_is_no_domain_is_said_so(domain: str, tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["probe", domain, "--config", str(tmp_path / "none")])
     assert result.exit_code == 2
     assert "domain: expected a domain name" in result.output
+
+
+def test_key_is_asked_for_our_own_domains_alone(tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from sidecar.cli import main
+
+    secret, config = tmp_path / "secret", tmp_path / "sidecar.toml"
+    secret.touch(mode=0o600)
+    secret.write_text("s3cr3t")
+    config.write_text(
+        f"""
+        state_directory = "{tmp_path}"
+        [[link]]
+        jid = "dialback.capulet.example"
+        secret_file = "secret"
+        domains = ["capulet.example"]
+        """
+    )
+    arguments = ["probe", MONTAGUE, "--from", "verona.example", "--config", str(config)]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert "verona.example is no domain of a link" in result.output

@@ -198,6 +198,10 @@ STREAMS: dict[str, tuple[Script, set[str]]] = {
     ),
     "all right": (in_tls(), set()),
     "without SASL EXTERNAL": (in_tls(sasl=""), {"external-absent"}),
+    "mechanisms that are no names": (
+        in_tls(sasl=EXTERNAL.replace("EXTERNAL", "EXTERNAL\u009b2J")),
+        {"external-absent"},
+    ),
     "without dialback": (in_tls(dialback=""), {"dialback-absent"}),
     "without dialback errors": (
         in_tls(dialback=DIALBACK.replace("<errors/>", "")),
