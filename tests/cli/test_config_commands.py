@@ -1,0 +1,54 @@
+"""`serve` and `check config` with a configuration that cannot be used: words, and status 2."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sidecar.lab.sidecar import ENVIRONMENT, command
+
+BAD = """
+[[link]]
+jid = "dialback.capulet.example"
+secret_file = "nowhere"
+domains = ["capulet.example", "p@q"]
+host = "192.0.2.1"
+colour = "red"
+"""
+PLACES = ["link[1].secret_file", "link[1].domains", "link[1].host", "link[1].colour"]
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    argv = [str(part) for part in command("dialback-sidecar", *arguments)]
+    return subprocess.run(argv, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("words", [["serve"], ["check", "config"]], ids=" ".join)
+def test_bad_configuration_lists_every_problem_and_ends_with_status_2(
+    words: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "sidecar.toml"
+    path.write_text(BAD)
+    ended = run(*words, "--config", path)
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert f"{path}: 4 problems" in ended.stderr
+    for place in PLACES:
+        assert f"  {place}: " in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_good_configuration_is_told_with_status_0(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("s3cr3t")
+    secret.chmod(0o600)
+    path = tmp_path / "sidecar.toml"
+    path.write_text(
+        '[[link]]\njid = "dialback.capulet.example"\nsecret_file = "secret"\n'
+        'domains = ["capulet.example"]\n'
+    )
+    ended = run("check", "config", "--config", path)
+    assert ended.returncode == 0
+    assert "all right" in ended.stdout and "s3cr3t" not in ended.stdout
