@@ -45,11 +45,26 @@ class Evidence(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a check: begun so many seconds after it, `reason` only where it failed."""
+
+    name: str
+    begun_seconds: float
+    seconds: float
+    detail: str = ""
+    reason: str | None = None
+
+    def __str__(self) -> str:
+        said = " ".join(part for part in (self.reason, self.detail) if part)
+        return f"{self.name} {self.seconds * 1000:.1f} ms{f' ({said})' if said else ''}"
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The answer to `verify` and `check`, and to an `issue` that got no key.
 
     `reason` is a stable code for logs and operators (`dns-no-service`); it never goes to peers.
-    `detail` is for our own log alone and may quote the peer.
+    `detail` is for our own log alone and may quote the peer; so are the `steps` of a check.
     """
 
     outcome: Outcome
@@ -57,6 +72,7 @@ class Verdict:
     evidence: Evidence | None = None
     reason: str | None = None
     detail: str = field(default="", compare=False)
+    steps: tuple[Step, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if (self.outcome is Outcome.ERROR) != (self.condition is not None):

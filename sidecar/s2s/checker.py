@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Set
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from time import monotonic
 
 from sidecar.jobs import Check, Condition, Evidence, Verdict
@@ -18,6 +20,7 @@ from sidecar.s2s.policy import is_literal, is_public
 from sidecar.s2s.pool import Pool
 from sidecar.s2s.resolver import Resolver
 from sidecar.s2s.search import Dialling, Search
+from sidecar.s2s.trace import Trace
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +58,7 @@ class Checker:
             connect_seconds=connect_seconds,
             negotiation_seconds=negotiation_seconds,
         )
+        self._clock = clock
         self._accepted = frozenset(accepted)
         self._gate = Gate(gate or GateLimits())
 
@@ -67,33 +71,44 @@ class Checker:
         """
         if _may_be_an_address(check):
             return Failure(Reason.SENDER_REFUSED).verdict
-        accepted = self._accepted if check.require is None else {Evidence.CERTIFICATE}
+        trace = Trace(self._clock)
         try:
-            if Evidence.CERTIFICATE in accepted:
-                found = self._dialling.certificates.inbound(check)
-                if isinstance(found, Proven):
-                    return Verdict.valid(Evidence.CERTIFICATE, found.detail)
-                if len(accepted) == 1:
-                    return Verdict.error(Condition.NOT_AUTHORIZED, found.flaw.value, found.detail)
-            result = await self._search(check, accepted, timeout_seconds)
+            result = await self._decide(check, timeout_seconds, trace)
         except Exception:
             log.exception("check %s failed by a fault of ours", check.pair)
             result = Failure(Reason.CHECK_FAILED)
-        return result.verdict if isinstance(result, Failure) else result
+        log.debug("= check %s: %s", check.pair, trace)
+        verdict = result.verdict if isinstance(result, Failure) else result
+        return replace(verdict, steps=trace.steps)
+
+    async def _decide(
+        self, check: Check, timeout_seconds: float, trace: Trace
+    ) -> Verdict | Failure:
+        accepted = self._accepted if check.require is None else {Evidence.CERTIFICATE}
+        if Evidence.CERTIFICATE in accepted:
+            with trace.step("certificate") as note:
+                found = self._dialling.certificates.inbound(check)
+                note.of(found)
+            if isinstance(found, Proven):
+                return Verdict.valid(Evidence.CERTIFICATE, found.detail)
+            if len(accepted) == 1:
+                return Verdict.error(Condition.NOT_AUTHORIZED, found.flaw.value, found.detail)
+        return await self._search(check, accepted, timeout_seconds, trace)
 
     async def _search(
-        self, check: Check, accepted: Set[Evidence], timeout_seconds: float
+        self, check: Check, accepted: Set[Evidence], timeout_seconds: float, trace: Trace
     ) -> Verdict | Failure:
         deadline = asyncio.get_running_loop().time() + timeout_seconds
-        search = Search(check, self._dialling, deadline, accepted)
+        search = Search(check, self._dialling, deadline, accepted, trace)
         admitted = False
         try:
-            async with (
-                asyncio.timeout(timeout_seconds),
-                self._gate.admit(check.ip, check.pair.sender) as refusal,
-            ):
-                if refusal is not None:
-                    return Failure(refusal)
+            async with asyncio.timeout(timeout_seconds), AsyncExitStack() as stack:
+                with trace.step("room") as note:
+                    room = self._gate.admit(check.ip, check.pair.sender)
+                    refusal = await stack.enter_async_context(room)
+                    if refusal is not None:
+                        note.of(Failure(refusal))
+                        return Failure(refusal)
                 admitted = True
                 return await search.run()
         except TimeoutError:

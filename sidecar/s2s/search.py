@@ -19,6 +19,7 @@ from sidecar.s2s.gate import prefix_of
 from sidecar.s2s.pool import Pool
 from sidecar.s2s.resolver import Resolver
 from sidecar.s2s.srv import Target
+from sidecar.s2s.trace import Trace
 
 MAX_ADDRESSES = 16
 _LENT_SECONDS = 3.0
@@ -48,9 +49,15 @@ class Search:
     """Asks one server after another. Once the question is sent, its fate is the result."""
 
     def __init__(
-        self, check: Check, dialling: Dialling, deadline: float, accepted: Collection[Evidence]
+        self,
+        check: Check,
+        dialling: Dialling,
+        deadline: float,
+        accepted: Collection[Evidence],
+        trace: Trace,
     ) -> None:
         self._check = check
+        self._trace = trace
         self._accepted = accepted
         self._dialling = dialling
         self._deadline = deadline
@@ -62,7 +69,9 @@ class Search:
 
     async def run(self) -> Verdict | Failure:
         """Return the verdict (valid or invalid) or the failure that came furthest."""
-        targets = await self._dialling.resolver.targets(self._check.pair.sender)
+        with self._trace.step("services") as note:
+            targets = await self._dialling.resolver.targets(self._check.pair.sender)
+            note.of(targets)
         if isinstance(targets, Failure):
             return targets
         for place, target in enumerate(targets):
@@ -82,7 +91,9 @@ class Search:
 
     async def _try(self, target: Target, *, targets_left: int) -> Verdict | Failure:
         self._late = Reason.DNS_TIMEOUT
-        addresses = await self._dialling.resolver.addresses(target.name)
+        with self._trace.step("addresses", target.name) as note:
+            addresses = await self._dialling.resolver.addresses(target.name)
+            note.of(addresses)
         if isinstance(addresses, Failure):
             return addresses
         addresses = addresses[: MAX_ADDRESSES - self._addresses]
@@ -94,15 +105,18 @@ class Search:
         self._late = Reason.CONNECT_TIMEOUT
         loop = asyncio.get_running_loop()
         share_seconds = (self._deadline - loop.time()) / targets_left
+        seconds = min(self._dialling.connect_seconds, share_seconds)
         try:
-            async with asyncio.timeout(min(self._dialling.connect_seconds, share_seconds)):
-                connected = await dial(
-                    addresses,
-                    target.port,
-                    allowed=self._dialling.allowed,
-                    budget=self._dialling.budget,
-                    prefix=prefix_of(self._check.ip),
-                )
+            with self._trace.step("connect") as note:
+                async with asyncio.timeout(seconds):
+                    connected = await dial(
+                        addresses,
+                        target.port,
+                        allowed=self._dialling.allowed,
+                        budget=self._dialling.budget,
+                        prefix=prefix_of(self._check.ip),
+                    )
+                note.of(connected)
         except TimeoutError:
             return Failure(Reason.CONNECT_TIMEOUT, ", ".join(addresses))
         if isinstance(connected, Failure):
@@ -151,17 +165,23 @@ class Search:
         self, channel: Channel, answer: Answer, *, patient: bool
     ) -> Verdict | Failure:
         """Await the answer; unless `patient`, the question has to be out soon."""
-        await asyncio.wait(
-            (channel.opened, answer),
-            timeout=None if patient else self._dialling.negotiation_seconds,
-            return_when=asyncio.FIRST_COMPLETED,
-        )
+        with self._trace.step("stream", channel.place) as note:
+            await asyncio.wait(
+                (channel.opened, answer),
+                timeout=None if patient else self._dialling.negotiation_seconds,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if not channel.opened.done():
+                note.of(answer.result() if answer.done() else Failure(Reason.STREAM_TIMEOUT))
         if channel.opened.done():
             self._asked = True
             self._late = Reason.ANSWER_TIMEOUT
         elif not answer.done():
             return Failure(Reason.STREAM_TIMEOUT)
-        return await answer
+        with self._trace.step("answer") as note:
+            result = await answer
+            note.of(result)
+        return result
 
     async def _ask_open_stream(self, target: Target, addresses: Collection[str]) -> Verdict | None:
         """The verdict over a stream that is open already, or None: then a new one decides.
@@ -186,8 +206,10 @@ class Search:
         except ValueError:
             return None
         self._late = Reason.ANSWER_TIMEOUT
-        await asyncio.wait((answer,), timeout=_LENT_SECONDS)
-        result = answer.result() if answer.done() else None
+        with self._trace.step("answer on an open stream", channel.place) as note:
+            await asyncio.wait((answer,), timeout=_LENT_SECONDS)
+            result = answer.result() if answer.done() else Failure(Reason.ANSWER_TIMEOUT)
+            note.of(result)
         if not isinstance(result, Verdict):
             return None
         if result.outcome is Outcome.INVALID and channel.remote != pair.sender:
