@@ -56,6 +56,7 @@ SCOPES: dict[type[BearerRequest], Scope] = {
 }
 """Default-deny: what is not here, no token opens."""
 
+_READS = ListVersions | GetStatus | ListTokens
 _REPEAT_MS = 86_400_000
 _MAX_NOTED = 10_000
 _MAX_NAMED = 100
@@ -107,7 +108,8 @@ class BearerDesk:
         reason = self._why_not(bearer, request)
         if reason is not None:
             return Denied(reason)
-        log.info("%s by token %s (%s)", type(request).__name__, bearer.id, bearer.name)
+        level = logging.DEBUG if isinstance(request, _READS) else logging.INFO
+        log.log(level, "%s by token %s (%s)", type(request).__name__, bearer.id, bearer.name)
         if isinstance(request, RotateSecret | RevokeSecret | ImportSecret):
             if asked.dry_run:
                 return self._try(request, now_ms)
