@@ -8,6 +8,7 @@ from sidecar import __version__
 from sidecar.cli.api_commands import add_commands
 from sidecar.cli.backup import backup
 from sidecar.cli.check import check
+from sidecar.cli.check_link import check_link
 from sidecar.cli.demo import demo
 from sidecar.cli.kek import kek
 from sidecar.cli.probe import probe
@@ -25,6 +26,7 @@ def main() -> None:
 
 main.add_command(serve)
 main.add_command(check)
+check.add_command(check_link)
 main.add_command(demo)
 main.add_command(probe)
 main.add_command(status)

@@ -173,3 +173,10 @@ async def test_watch_shows_what_happens(shared_daemon: Daemon) -> None:
         assert "secret" in (await seen).text
     finally:
         await watching.kill()
+
+
+async def test_check_link_asks_the_daemon_that_runs(shared_daemon: Daemon) -> None:
+    result = await run(shared_daemon, "check", "link")
+    assert result.exit_code == 1
+    assert f"link {LINK_JID}: nothing listens on 127.0.0.1 port 1" in result.output
+    assert "(says the daemon)" in result.output
