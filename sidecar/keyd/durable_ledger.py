@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from sidecar.keyd.alarms import Alarms
-from sidecar.keyd.journal import DamagedSegment, Journal
+from sidecar.keyd.journal import Journal
 from sidecar.keyd.versions import Versions
 from sidecar.keys.ledger import NEVER_ISSUED, NO_SECRET, Ledger
 from sidecar.keys.limits import Limits
@@ -44,20 +44,17 @@ class DurableLedger:
         self.judged: Counter[str] = Counter()
 
     def _recall(self, complete: bool, now_ms: int) -> Ledger:
-        """Replay the journal; once more without a segment that is damaged."""
+        """Replay the journal."""
         limits = self._limits
-        ledger = Ledger(
-            self._versions.keyring,
-            limits,
-            forgetful_until_ms=0 if complete else now_ms + limits.lifetime_ms,
-        )
-        try:
-            for records in self._journal.read(now_ms - limits.memory_ms):
-                ledger.replay(records)
-        except DamagedSegment as error:
-            self._alarms.sound("journal-damaged", "ledger", f"it is set aside: {error}", now_ms)
-            return self._recall(False, now_ms)
-        if not complete:
+        ledger = Ledger(self._versions.keyring, limits)
+        for records in self._journal.read(now_ms - limits.memory_ms):
+            ledger.replay(records)
+        for path in self._journal.damaged:
+            self._alarms.sound(
+                "journal-damaged", path.name, "its rest was cut off, and keys with it", now_ms
+            )
+        if not complete or self._journal.damaged:
+            ledger.forgetful_until_ms = now_ms + limits.lifetime_ms
             log.warning(
                 "not stopped cleanly: keys that may have been forgotten get an error for %d s",
                 limits.lifetime_ms // 1000,

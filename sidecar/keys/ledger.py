@@ -72,11 +72,11 @@ class Ledger:
     Until then the answers must not leave the house.
     """
 
-    def __init__(self, keyring: Keyring, limits: Limits, *, forgetful_until_ms: int = 0) -> None:
-        """`forgetful_until_ms`: until then a key may be one that we lost in an unclean stop."""
+    def __init__(self, keyring: Keyring, limits: Limits) -> None:
         self._keyring = keyring
         self._limits = limits
-        self._forgetful_until_ms = forgetful_until_ms
+        self.forgetful_until_ms = 0
+        """Until then a key that is unknown may be one that we lost in an unclean stop."""
         self._segments = Segments(limits)
         self._needed_until_ms: dict[int, int] = {}
         self.keep = self._segments.keep
@@ -107,7 +107,7 @@ class Ledger:
 
         While something may have been forgotten, that is one lifetime after the start at least.
         """
-        return max(self._needed_until_ms.get(version_id, 0), self._forgetful_until_ms)
+        return max(self._needed_until_ms.get(version_id, 0), self.forgetful_until_ms)
 
     def forget_version(self, version_id: int) -> None:
         """The version is gone; it is needed no more."""
@@ -176,7 +176,7 @@ class Ledger:
             return WRONG
         if self._segments.remembers(digest):
             return EXPIRED
-        return FORGOTTEN if now_ms < self._forgetful_until_ms else NEVER_ISSUED
+        return FORGOTTEN if now_ms < self.forgetful_until_ms else NEVER_ISSUED
 
     def _judge_stateless(self, request: VerifyKey, now_ms: int) -> Judged | None:
         """Recompute a key that another node may have issued under a secret we imported.

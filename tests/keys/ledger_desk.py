@@ -34,7 +34,8 @@ class Desk:
         self.restart()
 
     def restart(self):
-        self.ledger = Ledger(self.keyring, self.limits, forgetful_until_ms=self.forgetful_until_ms)
+        self.ledger = Ledger(self.keyring, self.limits)
+        self.ledger.forgetful_until_ms = self.forgetful_until_ms
         self.ledger.replay(self.journal)
 
     def ask(self, request):
