@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 _Result = TypeVar("_Result")
 
 _BYTES = 256 * 1024
+_LEAST_BYTES = 16 * 1024
 
 
 class Ballast:
@@ -21,17 +23,17 @@ class Ballast:
         self.take_on()
 
     def take_on(self) -> None:
-        """Fill the file where it is missing; on a full disk, do without it for now."""
-        if self._path.exists():
-            return
-        try:
+        """Fill the file up; on a full disk with as much as there is room for."""
+        with suppress(OSError):
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                os.posix_fallocate(descriptor, 0, _BYTES)
+                size_bytes = _BYTES
+                while os.fstat(descriptor).st_size < size_bytes >= _LEAST_BYTES:
+                    with suppress(OSError):
+                        os.posix_fallocate(descriptor, 0, size_bytes)
+                    size_bytes //= 2
             finally:
                 os.close(descriptor)
-        except OSError:
-            self._path.unlink(missing_ok=True)
 
     def make_room_for(self, step: Callable[[], _Result]) -> _Result:
         """Do `step`; if it fails, drop the ballast and do it once more.

@@ -57,6 +57,7 @@ class KeyService:
         store.unseal(kek.sealer)
         self._store = store
         self._journal = journal
+        self._ballast = ballast
         self._kek = kek
         self._clock = LedgerClock(source, store.fact("clock"), journal.latest_ms())
         self._alarms = Alarms()
@@ -110,6 +111,7 @@ class KeyService:
         if now_ms >= self._next_save_ms:
             self._next_save_ms = now_ms + _SAVE_MS
             self._attempt("usage", self._save, now_ms)
+            self._ballast.take_on()
         ahead_ms = self._clock.deviation_ms()
         if ahead_ms:
             text = f"the system's clock stepped by {ahead_ms / 1000:.0f} s; keys do not follow it"

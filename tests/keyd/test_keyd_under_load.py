@@ -8,6 +8,7 @@ import random
 import subprocess
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 from keyd_process import KeydProcess
@@ -16,10 +17,12 @@ from sidecar.keys.ledger import VALID
 from sidecar.keys.messages import (
     Changed,
     Failed,
+    GetStatus,
     IssueKey,
     KeyIssued,
     ListVersions,
     RevokeSecret,
+    RotateSecret,
     VerifyKey,
 )
 
@@ -132,6 +135,11 @@ def test_full_disk_gives_errors_revoking_works_and_room_heals_it(small_disk, tmp
         assert revoked.count == 2
         verdict = keyd.ask(VerifyKey("mantua.example", "montague.example", "S1", other))
         assert verdict.outcome == "invalid"
+        for _ in range(20):  # others take what room each of them leaves
+            with suppress(OSError), fill.open("ab", buffering=0) as file:
+                while True:
+                    file.write(b"x" * 512)
+            assert keyd.ask_admin(RevokeSecret("mantua.example")).count == 2
         keyd.kill()
         keyd.start()
         answer = keyd.ask(VerifyKey(*triple("S1"), key))  # what was open has made some room
@@ -141,3 +149,78 @@ def test_full_disk_gives_errors_revoking_works_and_room_heals_it(small_disk, tmp
         assert keyd.ask(VerifyKey(*triple("S1"), key)) == VALID
     finally:
         keyd.close()
+
+
+@pytest.fixture
+def frozen_disk(tmp_path):
+    """Makes the state directory and every file in it refuse writes, open ones too; and heals it."""
+    state = tmp_path / "state"
+
+    def freeze(flag):
+        every = [str(path) for path in [state, *state.rglob("*")] if not path.is_socket()]
+        return subprocess.run(["chattr", flag, *every], check=False, capture_output=True)
+
+    yield freeze
+    freeze("-i")
+
+
+def test_disk_that_takes_no_writes_gives_errors_and_heals_without_a_restart(keyd, frozen_disk):
+    keyd.start("--rotate-every", "4s")
+    key = keyd.ask(IssueKey(*triple("S1"))).key
+    leaked = keyd.ask(IssueKey("mantua.example", "montague.example", "S1")).key
+    if frozen_disk("+i").returncode != 0:
+        pytest.skip("needs a file system with immutable files, and the right to make them")
+    journal_failed, store_failed = Failed("journal-failed"), Failed("store-failed")
+    mantua = VerifyKey("mantua.example", "montague.example", "S1", leaked)
+    assert keyd.ask(IssueKey(*triple("S2"))) == journal_failed
+    assert keyd.ask(VerifyKey(*triple("S1"), key)) == journal_failed
+    assert keyd.ask(IssueKey("new.example", "montague.example", "S1")) == store_failed
+    assert keyd.ask_admin(RotateSecret("capulet.example")) == store_failed
+    assert keyd.ask_admin(RevokeSecret("mantua.example")) == store_failed
+    assert keyd.ask(mantua).outcome == "invalid"
+    assert {each.code for each in keyd.ask_admin(GetStatus()).alarms} >= {
+        "journal-failed",
+        "store-failed",
+    }
+    while "versions" not in {each.subject for each in keyd.ask_admin(GetStatus()).alarms}:
+        time.sleep(0.05)  # a rotation comes due meanwhile
+    frozen_disk("-i")
+    assert keyd.ask(VerifyKey(*triple("S1"), key)) == VALID
+    assert isinstance(keyd.ask(IssueKey(*triple("S2"))), KeyIssued)
+    while states(keyd, "mantua.example")[:2] != ["revoked", "active"]:
+        time.sleep(0.05)
+    while states(keyd, "capulet.example").count("active") != 1:
+        time.sleep(0.05)
+    keyd.kill()
+    keyd.start()
+    assert keyd.ask(mantua).outcome == "invalid"
+    assert keyd.ask(VerifyKey(*triple("S1"), key)) == VALID
+
+
+def states(keyd, domain):
+    return [each.state for each in keyd.ask_admin(ListVersions(domain)).versions]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs the right to mount a file system")
+def test_keyd_refuses_to_start_on_a_read_only_file_system_and_starts_on_the_same_later(
+    small_disk, tmp_path
+):
+    keyd = KeydProcess(tmp_path)
+    keyd.state = small_disk / "state"
+    try:
+        keyd.start()
+        key = keyd.ask(IssueKey(*triple("S1"))).key
+        keyd.stop()
+        remount(small_disk, "ro")
+        keyd.start(wait=False)
+        assert keyd.process.wait(30) == 1
+        assert "Read-only file system" in keyd.log.read_text()
+        remount(small_disk, "rw")
+        keyd.start()
+        assert keyd.ask(VerifyKey(*triple("S1"), key)) == VALID
+    finally:
+        keyd.close()
+
+
+def remount(path, mode):
+    subprocess.run(["mount", "-o", f"remount,{mode}", str(path)], check=True)
