@@ -29,8 +29,15 @@ local function is_token(text)
 	return text ~= nil and #text <= MAX_CHARACTERS and text:find(VISIBLE) ~= nil;
 end
 
+-- True for most names there are: nothing to prepare, nothing to look at label by label.
+local function is_plain(text)
+	return #text <= 63 and text:find("^[a-z0-9_][a-z0-9_.-]*[a-z0-9_]$") ~= nil
+		and not text:find("[.-]%.") and not text:find(".-", 1, true);
+end
+
 -- The domain as Prosody writes it, or nil when the text is no domain name.
 local function domain(text)
+	if text and is_plain(text) then return text; end
 	local name = text and #text <= 1023 and nameprep(text);
 	if not name or name == "" then return nil; end
 	if name:find("[\128-\255]") then
@@ -46,7 +53,9 @@ end
 -- A key without the XML white space around it, or nil. Never log what this returns.
 local function key_text(e)
 	if #e.tags > 0 then return nil; end
-	local key = table.concat(e):match("^[ \t\r\n]*(.-)[ \t\r\n]*$");
+	local text = table.concat(e);
+	if is_token(text) then return text; end
+	local key = text:match("^[ \t\r\n]*(.-)[ \t\r\n]*$");
 	return is_token(key) and key or nil;
 end
 

@@ -11,7 +11,7 @@ local hosts = prosody.hosts;
 
 return function (parts)
 	local link, streams, elements, native = parts.link, parts.streams, parts.elements, parts.native;
-	local read = setmetatable({}, { __mode = "k" }); -- stanza -> element
+	local read = setmetatable({}, { __mode = "k" }); -- stanza -> element, on its way to its handler
 	local front = {};
 
 	-- Does the operator want dialback for what this stream talks to?
@@ -77,13 +77,11 @@ return function (parts)
 		end
 	end
 
-	-- For the handlers; returns what `judge` does. An element that no filter saw is judged now.
+	-- For the handlers, once; returns what `judge` does. An element that no filter saw is judged now.
 	function front.element(session, stanza)
 		local element = read[stanza];
-		if element == nil then
-			element = judge(session, stanza);
-			read[stanza] = element or nil;
-		end
+		if element == nil then return judge(session, stanza); end
+		read[stanza] = nil; -- not left to the garbage collector, which is slow with weak tables
 		return element;
 	end
 

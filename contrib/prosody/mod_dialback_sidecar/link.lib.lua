@@ -23,11 +23,14 @@ local hosts = prosody.hosts;
 -- How long a sidecar that did not answer in time is asked last, or with a fallback not at all.
 local SUSPECT_SECONDS, SKIPPED_SECONDS = 10, 60;
 local COMPLAINT_SECONDS = 60;
+local SWEEP_SECONDS = 0.1; -- how late a time-out may be noticed
 local SHARE = { issue = 0.5; verify = 0.5; check = 1; report = 1 }; -- of the time left, while others could be asked
 local ORDER = { issue = 1; verify = 2; check = 3; report = 4 }; -- in which requests are settled when all fail
 
 local jids = {}; -- component JIDs in order of preference
 local pending = {}; -- iq id -> attempt
+local is_sweeping = false;
+local link_keys = {}; -- jid -> { secret, key }
 local our_origins = setmetatable({}, { __mode = "k" });
 local leaving = setmetatable({}, { __mode = "v" }); -- jid -> component session that is going away
 local suspect_until = {};
@@ -106,9 +109,16 @@ local function rarely(about, level, ...)
 	module:log(level, ...);
 end
 
+-- The secret is looked up each time: reloading the configuration may have changed it.
 local function key_of(jid)
 	local secret = module:context(jid):get_option_string("component_secret");
-	return secret and mac.link_key(secret);
+	if not secret then return nil; end
+	local known = link_keys[jid];
+	if not known or known.secret ~= secret then
+		known = { secret = secret, key = mac.link_key(secret) };
+		link_keys[jid] = known;
+	end
+	return known.key;
 end
 
 local send; -- defined below, needs settle
@@ -116,7 +126,6 @@ local send; -- defined below, needs settle
 local function settle(attempt, reply, problem)
 	if pending[attempt.id] ~= attempt then return; end
 	pending[attempt.id] = nil;
-	attempt.timer:stop();
 	our_origins[attempt.origin] = nil;
 	local request = attempt.request;
 	if reply then
@@ -132,6 +141,30 @@ local function time_out(attempt)
 		.. "dialback-sidecar", attempt.jid, attempt.request.job);
 	settle(attempt, nil, "the sidecar did not answer in time");
 	link.on_silence(attempt.jid);
+end
+
+local function in_order(should_fail)
+	local found = {};
+	for _, attempt in pairs(pending) do
+		if should_fail(attempt) then found[#found + 1] = attempt; end
+	end
+	table.sort(found, function (a, b)
+		local x, y = ORDER[a.request.job], ORDER[b.request.job];
+		if x ~= y then return x < y; end
+		return a.id < b.id;
+	end);
+	return found;
+end
+
+-- One timer for all requests; none while nothing is pending.
+local function sweep()
+	is_sweeping = next(pending) ~= nil;
+	if not is_sweeping then return; end
+	module:add_timer(SWEEP_SECONDS, sweep); -- first: a fault in what follows ends no time-outs
+	local time = now();
+	for _, attempt in ipairs(in_order(function (a) return a.expires <= time; end)) do
+		if pending[attempt.id] == attempt then time_out(attempt); end
+	end
 end
 
 -- Ask the next sidecar, or tell the request that there is none.
@@ -163,15 +196,19 @@ function send(request, problem)
 	local request_mac = mac.of_request(key, iq);
 	iq.tags[1].attr.mac = request_mac;
 
-	local attempt = { id = iq.attr.id, jid = jid, key = key, mac = request_mac, request = request };
+	local attempt = { id = iq.attr.id, jid = jid, key = key, mac = request_mac, request = request,
+		expires = now() + seconds };
 	attempt.origin = {
 		type = "local"; host = request.host; log = module._log;
 		-- mod_component answers for a component that is not there.
 		send = function () settle(attempt, nil, "the sidecar is not connected"); return true; end;
 	};
 	our_origins[attempt.origin] = true;
-	attempt.timer = module:add_timer(seconds, function () time_out(attempt); end);
 	pending[attempt.id] = attempt;
+	if not is_sweeping then
+		is_sweeping = true;
+		module:add_timer(SWEEP_SECONDS, sweep);
+	end
 	if not hosts[jid].events.fire_event("iq/host", { origin = attempt.origin, stanza = iq }) then
 		settle(attempt, nil, "the server did not deliver the request to " .. jid);
 	end
@@ -217,19 +254,6 @@ function link.on_iq(event)
 		settle(attempt, reply);
 	end
 	return true;
-end
-
-local function in_order(should_fail)
-	local found = {};
-	for _, attempt in pairs(pending) do
-		if should_fail(attempt) then found[#found + 1] = attempt; end
-	end
-	table.sort(found, function (a, b)
-		local x, y = ORDER[a.request.job], ORDER[b.request.job];
-		if x ~= y then return x < y; end
-		return a.id < b.id;
-	end);
-	return found;
 end
 
 -- The component session behind `jid` is gone: its requests go to the next sidecar, or fail, now.
