@@ -101,18 +101,6 @@ def issue_until_killed(keyd, name, issued):
                 return
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 4 MiB of our own."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m,mode=0755", "none", str(path)]
-    if subprocess.run(command, check=False, capture_output=True).returncode != 0:
-        pytest.skip("needs the right to mount a file system")
-    yield path
-    subprocess.run(["umount", "--lazy", str(path)], check=True)
-
-
 def test_full_disk_gives_errors_revoking_works_and_room_heals_it(small_disk, tmp_path):
     keyd = KeydProcess(tmp_path)
     keyd.state = small_disk / "state"
