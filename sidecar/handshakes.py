@@ -6,12 +6,14 @@ are one record: issue, verify and reports of one domain pair and stream ID belon
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, cast
 
+import msgspec
 from msgspec import Struct
 
 from sidecar.engine import Decision
-from sidecar.jobs import Outcome, ReportedOutcome, Role
+from sidecar.jobs import Outcome, ReportedOutcome, Role, Step
 
 RoleName = Literal["initiating", "authoritative", "receiving"]
 OutcomeName = Literal["issued", "valid", "invalid", "error", "closed"]
@@ -23,10 +25,20 @@ HandshakeKey = tuple[bool, str, str, str]
 """Whether it is incoming, sender domain, target domain, stream ID."""
 
 
+class TraceStep(Struct, frozen=True, omit_defaults=True):
+    """One step of a check, begun `after_ms` after it; `reason` only where it failed."""
+
+    name: str
+    after_ms: float
+    ms: float
+    reason: str | None = None
+    detail: str | None = None
+
+
 class HandshakeRecord(Struct):
     """What is known of one handshake. Times are milliseconds since 1970, durations microseconds.
 
-    `reported` is what our server said became of it.
+    `reported` is what our server said became of it, `trace` the steps of a check as JSON.
     """
 
     role: RoleName
@@ -44,6 +56,12 @@ class HandshakeRecord(Struct):
     verify_us: int | None = None
     check_us: int | None = None
     reported: OutcomeName | None = None
+    trace: str | None = None
+
+    @property
+    def steps(self) -> list[TraceStep]:
+        """The steps of the last check, in order."""
+        return [] if self.trace is None else msgspec.json.decode(self.trace, type=list[TraceStep])
 
     @property
     def incoming(self) -> bool:
@@ -70,7 +88,7 @@ class HandshakeRecord(Struct):
             self.role = "initiating"
         if later.mechanism != "dialback":
             self.mechanism = later.mechanism
-        for name in ("issue_us", "verify_us", "check_us", "reported"):
+        for name in ("issue_us", "verify_us", "check_us", "reported", "trace"):
             value = getattr(later, name)
             if value is not None:
                 setattr(self, name, value)
@@ -106,7 +124,24 @@ def of_decision(decision: Decision, now_ms: int) -> HandshakeRecord:
         issue_us=duration_us if job == "issue" else None,
         verify_us=duration_us if job == "verify" else None,
         check_us=duration_us if job == "check" else None,
+        trace=_trace(said.steps),
     )
+
+
+def _trace(steps: Sequence[Step]) -> str | None:
+    if not steps:
+        return None
+    told = [
+        TraceStep(
+            step.name,
+            round(step.begun_seconds * 1000, 1),
+            round(step.seconds * 1000, 1),
+            step.reason,
+            step.detail or None,
+        )
+        for step in steps
+    ]
+    return msgspec.json.encode(told).decode()
 
 
 def of_report(reported: ReportedOutcome, now_ms: int) -> HandshakeRecord:

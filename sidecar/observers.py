@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
 from sidecar.decision_log import log_decision
 from sidecar.engine import Decision
 from sidecar.jobs import ReportedOutcome
 from sidecar.metrics import Metrics
 from sidecar.store import History
 
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
 
 class Observers:
-    """Given to the engine; none of them waits for anything."""
+    """Given to the engine. None of them waits for anything, and a fault in one of them costs no
+    handshake."""
 
     def __init__(self, history: History, metrics: Metrics) -> None:
-        self._history = history
-        self._metrics = metrics
+        self._of_decisions = (log_decision, metrics.note_decision, history.note_decision)
+        self._of_reports = (metrics.note_report, history.note_report)
 
     def note_decision(self, decision: Decision) -> None:
-        log_decision(decision)
-        self._metrics.note_decision(decision)
-        self._history.note_decision(decision)
+        for tell in self._of_decisions:
+            _tell(tell, decision)
 
     def note_report(self, reported: ReportedOutcome) -> None:
-        self._metrics.note_report(reported)
-        self._history.note_report(reported)
+        for tell in self._of_reports:
+            _tell(tell, reported)
+
+
+def _tell(observer: Callable[[T], None], what: T) -> None:
+    try:
+        observer(what)
+    except Exception:
+        log.exception("an observer failed")

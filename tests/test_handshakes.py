@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sidecar.engine import Decision
-from sidecar.handshakes import HandshakeRecord, of_decision, of_report
-from sidecar.jobs import Condition, Evidence, Outcome, ReportedOutcome, Role, Verdict
+from sidecar.handshakes import HandshakeRecord, TraceStep, of_decision, of_report
+from sidecar.jobs import Condition, Evidence, Outcome, ReportedOutcome, Role, Step, Verdict
 from sidecar.names import Domain, DomainPair, StreamId
 
 PAIR = DomainPair(sender=Domain("capulet.example"), target=Domain("montague.example"))
@@ -69,6 +71,17 @@ def test_check_and_report_are_one_incoming_handshake() -> None:
 def test_check_that_failed_keeps_its_reason_when_the_server_reports_the_same() -> None:
     record = together(decided("check", REMOTE), reported(Role.RECEIVING, "error"))
     assert (record.condition, record.reason) == ("remote-connection-failed", "connection-refused")
+
+
+def test_check_keeps_its_steps() -> None:
+    steps = (Step("dns", 0.0, 0.0121), Step("connect", 0.0121, 1.0, "192.0.2.1", "refused"))
+    record = decided("check", replace(REMOTE, steps=steps))
+    assert record.steps == [
+        TraceStep("dns", 0.0, 12.1),
+        TraceStep("connect", 12.1, 1000.0, "refused", "192.0.2.1"),
+    ]
+    assert together(record, reported(Role.RECEIVING, "error")).steps == record.steps
+    assert decided("verify").steps == []
 
 
 def test_retry_that_succeeds_leaves_nothing_of_the_error() -> None:

@@ -35,7 +35,7 @@ def show_table(columns: Sequence[Column], rows: Iterable[Mapping[str, Any]]) -> 
     for column in columns:
         table.add_column(column.heading, overflow="fold", no_wrap=column.whole)
     for row in rows:
-        table.add_row(*(_cell(row[column.field], day=column.day) for column in columns))
+        table.add_row(*(_cell(row.get(column.field), day=column.day) for column in columns))
     if table.row_count:
         _console().print(table)
     else:
@@ -49,6 +49,11 @@ def show_fields(content: Mapping[str, Any]) -> None:
         click.echo("nothing has changed")
     width = max((len(name) for name, _ in flat), default=0)
     for name, value in flat:
+        if isinstance(value, list) and isinstance(value[0], Mapping):
+            click.echo(f"{name}:")
+            columns = [Column(field.replace("_", " "), field) for field in _fields_of(value)]
+            show_table(columns, value)
+            continue
         click.echo(f"{name.replace('_', ' '):{width}}  {_cell(value).plain}")
 
 
@@ -59,6 +64,11 @@ def show_json(content: Any) -> None:
 def _console() -> Console:
     console = Console(highlight=False)
     return Console(highlight=False, width=WIDTH) if console.width > WIDTH else console
+
+
+def _fields_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Every field that any row has, in order."""
+    return list(dict.fromkeys(field for row in rows for field in row))
 
 
 def _flat(content: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -8,8 +8,15 @@ from datetime import datetime
 from typing import Annotated, Literal, TypeVar
 
 from msgspec import Meta
+from msgspec.structs import asdict
 
-from sidecar.handshakes import HandshakeFilter, HandshakeRecord, OutcomeName, RoleName
+from sidecar.handshakes import (
+    HandshakeFilter,
+    HandshakeRecord,
+    OutcomeName,
+    RoleName,
+    TraceStep,
+)
 from sidecar.keys.scopes import Scope
 from sidecar.names import Domain
 from sidecar.operations.caller import Call
@@ -47,6 +54,12 @@ class Handshake(Output, frozen=True):
     issue_ms: float | None
     verify_ms: float | None
     check_ms: float | None
+
+
+class HandshakeDetails(Handshake, frozen=True):
+    """With the steps of its check."""
+
+    steps: list[TraceStep]
 
 
 class HandshakesInput(Input, frozen=True):
@@ -109,11 +122,12 @@ async def _list(parts: Parts, call: Call, given: HandshakesInput) -> HandshakePa
     return HandshakePage(items=items, next=str(items[-1].id) if more else None)
 
 
-async def _show(parts: Parts, call: Call, given: HandshakeInput) -> Handshake:
+async def _show(parts: Parts, call: Call, given: HandshakeInput) -> HandshakeDetails:
     record = await _read(parts.handshakes.get(given.id))
     if record is None or not call.caller.may_see(record.local):
         raise Refusal("no-such-handshake")
-    return _handshake(given.id, record)
+    whole = asdict(_handshake(given.id, record))
+    return HandshakeDetails(**whole, steps=record.steps)
 
 
 async def _peers(parts: Parts, call: Call, given: PeersInput) -> PeerPage:
@@ -184,10 +198,10 @@ OPERATIONS = (
     ),
     Operation(
         name="handshakes-show",
-        summary="Show one handshake",
+        summary="Show one handshake, with the steps of its check",
         scope=Scope.HANDSHAKES_READ,
         input=HandshakeInput,
-        output=Handshake,
+        output=HandshakeDetails,
         handler=_show,
         refusals=("no-such-handshake", "history-unavailable"),
     ),

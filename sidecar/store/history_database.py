@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 from sidecar.handshakes import HandshakeFilter, HandshakeRecord, PeerSummary
 
-_SCHEMA_VERSION = 1
-_SCHEMA = """
+_FIRST = """
 CREATE TABLE handshake (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     role TEXT NOT NULL, sender TEXT NOT NULL, target TEXT NOT NULL, stream TEXT NOT NULL,
@@ -26,6 +25,7 @@ CREATE INDEX handshake_outcome ON handshake (outcome, id);
 CREATE INDEX handshake_local ON handshake (local, id);
 CREATE INDEX handshake_started ON handshake (started_ms);
 """
+_MIGRATIONS = (_FIRST, "ALTER TABLE handshake ADD COLUMN trace TEXT;")
 _FIELDS = HandshakeRecord.__struct_fields__
 _COLUMNS = ", ".join(_FIELDS)
 _INSERT = (
@@ -62,11 +62,11 @@ class HistoryDatabase:
 
     def _migrate(self) -> None:
         (version,) = self._database.execute("PRAGMA user_version").fetchone()
-        if version < _SCHEMA_VERSION:
+        for number, step in enumerate(_MIGRATIONS[version:], version + 1):
             self._database.executescript(
-                f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;"
+                f"BEGIN IMMEDIATE; {step} PRAGMA user_version = {number}; COMMIT;"
             )
-        elif version > _SCHEMA_VERSION:
+        if version > len(_MIGRATIONS):
             raise sqlite3.DatabaseError(f"the history has schema {version}, written by a newer one")
 
     def write(self, records: Iterable[HandshakeRecord]) -> list[StoredHandshake]:

@@ -79,6 +79,7 @@ async def test_handshakes_and_peers_are_listed_and_shown(shared_daemon: Daemon) 
     number = listed["items"][0]["id"]
     shown = await run(shared_daemon, "handshake", "show", str(number))
     assert "condition" in shown.output
+    assert "after ms" in shown.output
     assert "montague.invalid" in shown.output
     peers = await run(shared_daemon, "peer", "list")
     assert "montague.invalid" in peers.output

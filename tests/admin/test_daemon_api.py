@@ -218,7 +218,10 @@ async def test_check_over_http_is_a_handshake_of_the_history(shared_daemon: Daem
     assert (handshake["direction"], handshake["outcome"]) == ("incoming", "error")
     assert handshake["condition"] == answer.content["condition"]
     shown = await shared_daemon.ask("GET", f"/v1/handshakes/{handshake['id']}")
+    steps = shown.content.pop("steps")
     assert shown.content == handshake
+    assert steps and {"name", "after_ms", "ms"} <= set(steps[0])
+    assert steps[-1]["reason"]
     peers = await shared_daemon.ask("GET", "/v1/peers")
     assert [peer["peer"] for peer in peers.content["items"]] == ["montague.invalid"]
     foreign = await shared_daemon.make_token("handshakes:read", domains=[OTHER])

@@ -252,6 +252,20 @@ async def test_writing_never_holds_up_the_event_loop(
     assert await streams(history) == ["S2", "S1"]
 
 
+async def test_history_of_the_first_schema_is_brought_up_to_date(
+    tmp_path: Path, clock: Clock
+) -> None:
+    async with _opened(tmp_path, clock) as history:
+        history.note_decision(outgoing("S1"))
+    with sqlite3.connect(tmp_path / "history.sqlite3") as database:
+        database.execute("ALTER TABLE handshake DROP COLUMN trace")
+        database.execute("PRAGMA user_version = 1")
+    database.close()
+    async with _opened(tmp_path, clock) as history:
+        history.note_decision(outgoing("S2"))
+        assert await streams(history) == ["S2", "S1"]
+
+
 async def test_newer_schema_is_refused(tmp_path: Path, clock: Clock) -> None:
     async with _opened(tmp_path, clock):
         pass

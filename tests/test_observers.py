@@ -1,0 +1,43 @@
+"""A fault in the log, the metrics or the history costs no handshake."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sidecar.engine import Decision
+from sidecar.jobs import ReportedOutcome, Role, Verdict
+from sidecar.names import Domain, DomainPair, StreamId
+from sidecar.observers import Observers
+
+PAIR = DomainPair(sender=Domain("capulet.example"), target=Domain("montague.example"))
+STREAM = StreamId("S1")
+
+
+class Observer:
+    def __init__(self, *, fails: bool = False) -> None:
+        self.told: list[Any] = []
+        self._fails = fails
+
+    def note(self, what: Any) -> None:
+        self.told.append(what)
+        if self._fails:
+            raise RuntimeError("broken")
+
+    note_decision = note_report = note
+
+
+def test_observer_that_fails_is_logged_and_the_others_are_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    history, metrics = Observer(), Observer(fails=True)
+    observers = Observers(history, metrics)  # type: ignore[arg-type]
+    decision = Decision("verify", PAIR, STREAM, Verdict.valid(), 0.001)
+    report = ReportedOutcome(
+        role=Role.INITIATING, mechanism="dialback", pair=PAIR, stream=STREAM, type="valid"
+    )
+    observers.note_decision(decision)
+    observers.note_report(report)
+    assert history.told == metrics.told == [decision, report]
+    assert caplog.text.count("an observer failed") == 2
