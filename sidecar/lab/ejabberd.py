@@ -29,7 +29,9 @@ from sidecar.lab.faults import LabError, Missing
 from sidecar.lab.output import Output
 from sidecar.lab.process import Process
 
-_COOKIE = "lab"
+COOKIE = "lab"
+"""Erlang's, of every node of the lab."""
+
 _READY = "lab control ready"
 
 # Reads "MARK BASE64" lines, evaluates the expressions in them, prints "MARK BASE64" of what came
@@ -226,7 +228,7 @@ class Ejabberd:
         await self.ctl("reload_config")
 
     def _command(self) -> list[str | Path]:
-        name = ["-name", self.node, "-setcookie", _COOKIE]
+        name = ["-name", self.node, "-setcookie", COOKIE]
         name += ["-erl_epmd_port", str(self._distribution_port), "-start_epmd", "false"]
         interface = self.address.replace(".", ",")
         name += ["-kernel", "inet_dist_use_interface", f"{{{interface}}}"]

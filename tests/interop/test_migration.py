@@ -1,4 +1,4 @@
-"""Moving a live Prosody to the sidecar and back by the runbook: no key in flight is refused."""
+"""Moving a live server to the sidecar and back by the runbook: no key in flight is refused."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest_asyncio
 from click.testing import CliRunner
 from conftest import open_world
+from ejabberd_host import EjabberdHost
 from host_servers import CAPULET, SIDECAR, HostSettings
 from prosody_host import ProsodyHost
 from raw_peer import RawPeer
@@ -18,6 +19,8 @@ from world import Visit, World
 
 from sidecar.cli import main
 from sidecar.keys.dialback_key import KeyMaker, key_message
+from sidecar.lab.ejabberd import COOKIE
+from sidecar.lab.ejabberd_config import EjabberdSettings
 from sidecar.lab.prosody_config import ProsodySettings
 
 SECRET = "the secret in prosody.cfg.lua"
@@ -25,13 +28,26 @@ SECRET_OF_ANOTHER_NODE = "the secret of a node that still issues natively"
 
 
 class ProsodyWithSecret(ProsodyHost):
+    option, given = "--secret-file", SECRET
+
     def _prosody_settings(self) -> ProsodySettings:
         return replace(super()._prosody_settings(), options={"dialback_secret": SECRET})
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def world() -> AsyncIterator[World]:
-    async with open_world(ProsodyWithSecret(HostSettings())) as opened:
+class EjabberdWithCookie(EjabberdHost):
+    """Only the secret of a distributed node, as Debian's is, comes from the cookie."""
+
+    option, given = "--cookie-file", COOKIE
+
+    def server_settings(self) -> EjabberdSettings:
+        return replace(super().server_settings(), distributed=True)
+
+
+@pytest_asyncio.fixture(
+    scope="module", loop_scope="session", params=[ProsodyWithSecret, EjabberdWithCookie]
+)
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    async with open_world(request.param(HostSettings())) as opened:
         yield opened
 
 
@@ -40,6 +56,13 @@ def command(visit: Visit, *arguments: str, given: str = "") -> str:
     ran = CliRunner().invoke(main, [*arguments, "--admin-socket", str(socket)], input=given)
     assert ran.exit_code == 0, ran.output
     return ran.output
+
+
+def import_own(visit: Visit, *more: str) -> None:
+    """Import the secret of the host server itself, from its standard input."""
+    host = visit.host
+    assert isinstance(host, ProsodyWithSecret | EjabberdWithCookie)
+    command(visit, "secret", "import", CAPULET, host.option, "-", *more, given=host.given)
 
 
 async def verdict(visit: Visit, peer: RawPeer, asked: Presented) -> str | None:
@@ -53,10 +76,9 @@ async def test_key_issued_natively_before_the_move_verifies_after_it(visit: Visi
     peer = await visit.peer()
     issued = await issued_to(peer, visit)
     assert visit.decisions() == []
-    command(visit, "secret", "import", CAPULET, "--secret-file", "-", given=SECRET)
-    before = visit.sidecar.output.mark()
+    import_own(visit)
     await visit.host.redo()
-    await visit.sidecar.wait_linked(SIDECAR, after=before, timeout_seconds=60)
+    await visit.host.sidecar_back(SIDECAR)
     assert await verdict(visit, peer, issued) == "valid"
 
 
@@ -80,11 +102,11 @@ async def test_node_that_still_issues_natively_has_its_keys_verified_by_the_side
 async def test_key_issued_by_the_sidecar_before_the_move_back_verifies_natively(
     visit: Visit,
 ) -> None:
-    command(visit, "secret", "import", CAPULET, "--secret-file", "-", "--issue", given=SECRET)
+    import_own(visit, "--issue")
     peer = await visit.peer()
     issued = await issued_to(peer, visit)
     await visit.decided("issue", sender=CAPULET, target=peer.domain, outcome="valid")
     await visit.host.undo()
     assert await verdict(visit, peer, issued) == "valid"
-    assert visit.stock_acts() != []
+    await visit.stock_acted()
     await visit.host.redo()
