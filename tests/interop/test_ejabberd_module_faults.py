@@ -37,7 +37,12 @@ async def test_stream_that_waits_when_the_link_process_ends_gets_an_error(visit:
     stream = await visit.stream(peer)
     await peer.request(stream, target=CAPULET)
     await peer.next_request("verify")
-    await server(visit).server.evaluate(f"sys:terminate({_LINK}, fault)")
+    # Its last words reach the stream before its supervisor has started another.
+    await server(visit).server.evaluate(
+        f"Old = whereis({_LINK}), sys:terminate(Old, fault), Wait = fun Wait() ->"
+        f" case whereis({_LINK}) of New when is_pid(New), New /= Old -> ok;"
+        " _ -> timer:sleep(10), Wait() end end, Wait()"
+    )
     answer = await stream.receive(RESULT)
     assert (answer.get("type"), condition(answer)) == ("error", "internal-server-error")
     peer.on_verify = peer.verify_honestly

@@ -1,10 +1,11 @@
-"""A peer that makes an `invalid` of our error, as Prosody's own dialback does."""
+"""A peer refuses our key, for an outage of ours or of its own: the next stanza tries again."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from xml.etree.ElementTree import Element
 
+import pytest
 import pytest_asyncio
 from conftest import open_world
 from host_servers import CAPULET, SIDECAR, HostServer, HostSettings
@@ -18,7 +19,24 @@ async def world(host_kind: Callable[[HostSettings], HostServer]) -> AsyncIterato
         yield opened
 
 
-async def test_next_stanza_federates_again(visit: Visit) -> None:
+@pytest.mark.parametrize("type", ["invalid", "error"])
+async def test_refused_key_costs_the_next_stanza_nothing(visit: Visit, type: str) -> None:
+    peer = await visit.peer()
+    juliet = await visit.log_in("juliet")
+
+    async def refuse(stream: RawStream, element: Element) -> None:
+        await stream.answer_result(sender=CAPULET, target=peer.domain, type=type)
+
+    peer.on_result = refuse
+    await juliet.send(message(to=f"romeo@{peer.domain}", text="in vain"))
+    assert (await juliet.receive(MESSAGE)).get("type") == "error"
+
+    peer.on_result = peer.accept_result
+    await juliet.send(message(to=f"romeo@{peer.domain}", text="and now?"))
+    assert (await peer.next_stanza()).get("to") == f"romeo@{peer.domain}"
+
+
+async def test_invalid_made_of_our_error_as_stock_prosody_does(visit: Visit) -> None:
     peer = await visit.peer()
     juliet = await visit.log_in("juliet")
     asking = await visit.stream(peer)

@@ -9,21 +9,22 @@
 
 -export([start/2, stop/1, reload/3, depends/2, mod_opt_type/1, mod_options/1, mod_doc/0]).
 %% Hooks
--export([component_send_packet/1, filter_packet/1, allow_host/3, route_registered/1, route_unregistered/1, config_reloaded/0]).
+-export([route_registered/1, route_unregistered/1, config_reloaded/0]).
 %% For the other modules
--export([option/2, components_of/1, is_component/1, is_ours/1, log_handshake/4, warn_once/3, failed/3]).
+-export([option/2, components_of/1, is_ours/1, log_handshake/4, warn_once/3, failed/3]).
 
 -include("logger.hrl").
 -include("xmpp.hrl").
 
 -define(LINK, mod_dialback_sidecar_link).
+-define(COMPONENT, mod_dialback_sidecar_component).
 -define(OUT, mod_dialback_sidecar_out).
 -define(IN, mod_dialback_sidecar_in).
 -define(OTHERS, [mod_dialback_sidecar_wire, mod_dialback_sidecar_peer,
                  mod_dialback_sidecar_elements, mod_dialback_sidecar_native,
                  mod_dialback_sidecar_secret, mod_dialback_sidecar_leave,
+                 mod_dialback_sidecar_component, mod_dialback_sidecar_reports,
                  ?LINK, ?OUT, ?IN]).
--define(COMPONENTS, {?MODULE, components}).
 -define(AFTERWARDS_MS, 120000).
 
 %%% gen_mod
@@ -33,7 +34,7 @@ start(Host, Opts) ->
         true -> ok;
         false -> load_others()
     end,
-    components(fun(Components) -> Components#{Host => components_of(Opts)} end),
+    ?COMPONENT:configured(Host, components_of(Opts)),
     case ?LINK:start(Host, Opts) of
         {ok, _Pid} = Started ->
             hooks(add, answering(Host) ++ global() ++ asking(Host)),
@@ -43,17 +44,20 @@ start(Host, Opts) ->
             Error
     end.
 
-%% No new questions; every stream that waits is told; only then nobody listens for answers
-%% any more. Whoever asks the native module about a key of the sidecar's would hear that it is
-%% invalid, so for a while it is kept from saying that.
+%% No new questions; every stream that waits is told; a sidecar that nobody will ask any more is
+%% hung up on, before its late answers could go where they like; only then nobody listens for
+%% answers any more. Whoever asks the native module about a key of the sidecar's would hear that
+%% it is invalid, so for a while it is kept from saying that.
 stop(Host) ->
+    Why = why(Host),
     hooks(add, afterwards(Host)),
     hooks(delete, asking(Host)),
-    ?LINK:stop(Host, why(Host)),
+    ?LINK:stop(Host, Why),
+    [?COMPONENT:hang_up(Domain) || Why == removal, Domain <- ?COMPONENT:only_of(Host)],
     hooks(delete, answering(Host)),
     [{ok, _} = timer:apply_after(?AFTERWARDS_MS, ejabberd_hooks, delete, tuple_to_list(Hook))
      || Hook <- afterwards(Host)],
-    components(fun(Components) -> maps:remove(Host, Components) end),
+    ?COMPONENT:configured(Host, []),
     case gen_mod:is_loaded_elsewhere(Host, ?MODULE) of
         true -> ok;
         false -> hooks(delete, global())
@@ -61,14 +65,17 @@ stop(Host) ->
 
 %% Whether the module is to come back: it is still configured when it is updated.
 why(Host) ->
-    case lists:keymember(?MODULE, 1, ejabberd_option:modules(Host)) of
+    case lists:member(Host, ejabberd_option:hosts())
+        andalso lists:keymember(?MODULE, 1, ejabberd_option:modules(Host)) of
         true -> update;
         false -> removal
     end.
 
 reload(Host, NewOpts, _OldOpts) ->
-    components(fun(Components) -> Components#{Host => components_of(NewOpts)} end),
-    ?LINK:reload(Host, NewOpts).
+    Left = ?COMPONENT:only_of(Host) -- components_of(NewOpts),
+    ?COMPONENT:configured(Host, components_of(NewOpts)),
+    ?LINK:reload(Host, NewOpts),
+    lists:foreach(fun ?COMPONENT:hang_up/1, Left).
 
 depends(_Host, _Opts) ->
     %% Where there is none, dialback is switched off, and stays so.
@@ -106,7 +113,7 @@ asking(Host) ->
      {s2s_in_authenticated_packet, Host, ?IN, packet, 40},
      {s2s_in_handle_recv, Host, ?IN, recv, 40},
      {s2s_in_auth_result, Host, ?IN, auth_result, 40},
-     {s2s_allow_host, Host, ?MODULE, allow_host, 10}].
+     {s2s_allow_host, Host, ?COMPONENT, allow_host, 10}].
 
 answering(Host) ->
     [{s2s_out_handle_info, Host, ?OUT, info, 40},
@@ -117,8 +124,8 @@ afterwards(Host) ->
      {s2s_in_authenticated_packet, Host, ?IN, afterwards, 41}].
 
 global() ->
-    [{component_send_packet, global, ?MODULE, component_send_packet, 10},
-     {filter_packet, global, ?MODULE, filter_packet, 10},
+    [{component_send_packet, global, ?COMPONENT, sent_packet, 10},
+     {filter_packet, global, ?COMPONENT, filter_packet, 10},
      {route_registered, global, ?MODULE, route_registered, 50},
      {route_unregistered, global, ?MODULE, route_unregistered, 50},
      {config_reloaded, global, ?MODULE, config_reloaded, 90}].
@@ -128,72 +135,22 @@ hooks(What, Hooks) ->
                           ejabberd_hooks:What(Hook, Host, Module, Function, Seq)
                   end, Hooks).
 
-%% What really comes from a sidecar, and not from another component that may claim any address.
-component_send_packet({#iq{from = #jid{lserver = Domain}} = IQ,
-                       #{remote_server := Domain} = State}) ->
-    case is_component(Domain) of
-        true -> {xmpp:put_meta(IQ, dialback_sidecar, reply), State};
-        false -> {IQ, State}
-    end;
-component_send_packet(Acc) ->
-    Acc.
-
-%% Every stanza of the server passes here, so the way through is short. Answers to our
-%% requests are taken out, also those that the server itself gives for a sidecar that it does
-%% not let them reach; to a sidecar goes nothing but our requests.
-filter_packet(#iq{type = Type, meta = #{dialback_sidecar := _}} = IQ) when Type == result;
-                                                                          Type == error ->
-    case ?LINK:reply(IQ) of
-        taken -> {stop, drop};
-        not_ours -> isolate(IQ)
-    end;
-filter_packet(drop) ->
-    drop;
-filter_packet(Packet) ->
-    isolate(Packet).
-
-isolate(Packet) ->
-    case is_component((xmpp:get_to(Packet))#jid.lserver)
-        andalso xmpp:get_meta(Packet, dialback_sidecar, none) /= request of
-        false ->
-            Packet;
-        true ->
-            refuse(Packet),
-            {stop, drop}
-    end.
-
-%% Nothing goes to other servers in the name of a sidecar, not even an error.
-refuse(Packet) ->
-    case ejabberd_router:is_my_route((xmpp:get_from(Packet))#jid.lserver) of
-        true ->
-            ejabberd_router:route_error(xmpp:set_els(Packet, []), xmpp:err_service_unavailable());
-        false ->
-            ok
-    end.
-
-%% Without this, a stanza to a sidecar that is not connected would look for it on the network.
-allow_host(Acc, _Host, Domain) ->
-    case is_component(Domain) of
-        true -> {stop, deny};
-        false -> Acc
-    end.
-
 route_registered(Domain) ->
-    case is_component(Domain) of
+    case ?COMPONENT:is_component(Domain) of
         true -> ?INFO_MSG("dialback-sidecar connected as ~ts and decides every dialback of this "
                           "server", [Domain]);
         false -> ok
     end.
 
 route_unregistered(Domain) ->
-    case is_component(Domain) of
+    case ?COMPONENT:is_component(Domain) of
         true -> ?LINK:route_lost(Domain);
         false -> ok
     end.
 
 %% The secret is the listener's password, and that is no option of ours.
 config_reloaded() ->
-    [?LINK:refresh(Host) || Host <- maps:keys(persistent_term:get(?COMPONENTS, #{}))],
+    [?LINK:refresh(Host) || Host <- ?COMPONENT:hosts()],
     ok.
 
 %%% Options
@@ -206,17 +163,9 @@ components_of(Opts) ->
         Component -> [Component]
     end.
 
-%% Whether a domain is the address of a sidecar of any host.
-is_component(Domain) ->
-    lists:any(fun(Components) -> lists:member(Domain, Components) end,
-              maps:values(persistent_term:get(?COMPONENTS, #{}))).
-
 %% Whether dialback elements may be about a domain; a sidecar's own is nobody's business.
 is_ours(Domain) ->
-    ejabberd_router:is_my_route(Domain) andalso not is_component(Domain).
-
-components(Change) ->
-    persistent_term:put(?COMPONENTS, Change(persistent_term:get(?COMPONENTS, #{}))).
+    ejabberd_router:is_my_route(Domain) andalso not ?COMPONENT:is_component(Domain).
 
 %%% Log
 

@@ -5,7 +5,7 @@
 -behaviour(gen_server).
 
 %% For the streams
--export([ask/3, report/2, was_our_outage/4, fell_back/1]).
+-export([ask/3, report/2, fell_back/1]).
 %% For the module
 -export([start/2, stop/2, reload/2, refresh/1, route_lost/1, reply/1, process/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2, code_change/3]).
@@ -15,10 +15,9 @@
 -include("mod_dialback_sidecar.hrl").
 
 -define(WIRE, mod_dialback_sidecar_wire).
+-define(REPORTS, mod_dialback_sidecar_reports).
 -define(GRACE_MS, 120000).          % how long keys of the native module are honoured after it
--define(OUTAGE_MS, 120000).         % how long we remember whom we answered with an error
--define(REPORT_MS, 1000).           % reports are collected that long ...
--define(REPORT_MAX, 64).            % ... or until there are so many (docs/link-protocol.md)
+-define(REPORT_MS, 1000).           % reports are collected that long, or until they are many
 -define(SUSPECT_MS, 10000).         % how long a sidecar that was silent is asked last
 -define(WARN_MS, 60000).            % an outage is in the log that often
 -define(LEAVE_MS, 6000).
@@ -36,10 +35,8 @@
                 components = [] :: [binary()],    % in the order in which they are asked
                 secrets :: ets:tid(),             % see below: holds keys, and a crash report
                                                   % does not show a table
-                memory :: atom(),                 % {{Sender, Target, Stream}, Expiry}: read by streams
                 asked = #{} :: #{reference() => reference()},   % monitor -> ask
-                issued = #{} :: #{reference() => {pid(), map()}},  % monitor -> key in a peer's hands
-                outcomes = [] :: [map()],
+                reports :: ?REPORTS:reports(),
                 flush :: reference() | undefined,
                 suspects = #{} :: #{binary() => integer()},   % component -> until when
                 warned = no :: no | {until, integer()},
@@ -74,14 +71,6 @@ ask(Host, Job, Milliseconds) ->
 report(Host, Outcome) ->
     gen_server:cast(process(Host), {report, self(), Outcome}).
 
-%% Whether a peer that asked about this key of ours got an error instead of a verdict: then
-%% its refusal is no word on the key.
--spec was_our_outage(binary(), binary(), binary(), binary()) -> boolean().
-was_our_outage(Host, Sender, Target, Stream) ->
-    try ets:member(process(Host), {Sender, Target, Stream})
-    catch error:badarg -> false
-    end.
-
 %% The native module was asked instead: its keys are out there for a while.
 -spec fell_back(binary()) -> ok.
 fell_back(Host) ->
@@ -90,7 +79,12 @@ fell_back(Host) ->
 %%% For the module
 
 start(Host, Opts) ->
-    gen_mod:start_child(?MODULE, Host, Opts).
+    %% A server that was up before us has keys of its own in flight.
+    NativeUntil = case server_was_running() of
+                      true -> now_ms() + ?GRACE_MS;
+                      false -> now_ms()
+                  end,
+    gen_mod:start_child(?MODULE, Host, Opts#{native_until => NativeUntil}).
 
 %% Tell every stream that still waits to go on without us, then end.
 -spec stop(binary(), update | removal) -> any().
@@ -138,74 +132,73 @@ process(Host) ->
 
 %%% gen_server
 
-init([Host, Opts]) ->
+init([Host, #{native_until := NativeUntil} = Opts]) ->
     process_flag(trap_exit, true),
-    Memory = ets:new(process(Host), [named_table, protected, {read_concurrency, true}]),
-    %% A server that was up before us has keys of its own in flight.
-    NativeUntil = case server_was_running() of
-                      true -> now_ms() + ?GRACE_MS;
-                      false -> now_ms()
-                  end,
-    State = #state{host = Host, secrets = ets:new(?MODULE, [private]), memory = Memory,
+    State = #state{host = Host, secrets = ets:new(?MODULE, [private]), reports = ?REPORTS:new(),
                    native_until = NativeUntil},
-    erlang:send_after(?OUTAGE_MS, self(), forget),
     {ok, with_components(Opts, State)}.
 
 handle_call({leave, Why}, _From, State) ->
-    State1 = flush(State),
-    leave(Why, State1),
-    {reply, ok, State1#state{components = []}};
+    ?GUARD(leave(Why, State), ok),
+    {reply, ok, State#state{components = []}};
 handle_call(_Request, _From, State) ->
     {reply, {error, unknown}, State}.
 
+%% No fault ends this process, for its last words would be what it holds, and keys are in that.
+
 handle_cast({ask, Stream, Ref, Job, Deadline}, State) ->
     {noreply, ?GUARD(new_ask(Stream, Ref, Job, Deadline, State), fail(Stream, Ref, State))};
-handle_cast({report, Stream, Outcome}, State) ->
-    {noreply, collect(Outcome, settled(Stream, Outcome, State))};
-handle_cast(fell_back, State) ->
-    {noreply, State#state{native_until = now_ms() + ?GRACE_MS}};
-handle_cast({reload, Opts}, State) ->
-    {noreply, with_components(Opts, State)};
-handle_cast(refresh, #state{host = Host} = State) ->
-    {noreply, with_components(gen_mod:get_module_opts(Host, mod_dialback_sidecar), State)};
-handle_cast(_Msg, State) ->
-    {noreply, State}.
+handle_cast(Request, State) ->
+    {noreply, ?GUARD(cast(Request, State), State)}.
 
-handle_info({reply, IQ}, State) ->
-    %% What goes wrong here ends as a request that is not answered in time.
-    {noreply, ?GUARD(handle_reply(IQ, State), State)};
-handle_info({no_answer_yet, Ref, Component}, #state{secrets = Secrets} = State) ->
+%% A reply that fails here ends as a request that is not answered in time.
+handle_info(Info, State) ->
+    {noreply, ?GUARD(info(Info, State), State)}.
+
+cast({report, Stream, Outcome}, #state{reports = Reports} = State) ->
+    collected(?REPORTS:add(Stream, Outcome, Reports), State);
+cast(fell_back, State) ->
+    State#state{native_until = now_ms() + ?GRACE_MS};
+cast({reload, Opts}, State) ->
+    with_components(Opts, State);
+cast(refresh, #state{host = Host} = State) ->
+    with_components(gen_mod:get_module_opts(Host, mod_dialback_sidecar), State).
+
+info({reply, IQ}, State) ->
+    handle_reply(IQ, State);
+info({no_answer_yet, Ref, Component}, #state{secrets = Secrets} = State) ->
     case ets:member(Secrets, Ref) of
-        true -> {noreply, send(Ref, suspect(Component, State))};
-        false -> {noreply, State}
+        true -> send(Ref, suspect(Component, State));
+        false -> State
     end;
-handle_info({expire, Ref}, #state{secrets = Secrets} = State) ->
+info({expire, Ref}, #state{secrets = Secrets} = State) ->
     State1 = case ets:lookup(Secrets, Ref) of
                  [{_, #ask{tried = [Component | _]}}] -> suspect(Component, State);
                  _ -> State
              end,
-    {noreply, outage(Ref, <<"the sidecar did not answer in time">>, State1)};
-handle_info({route_lost, Component}, State) ->
-    {noreply, ask_again(Component, State)};
-handle_info({remember_outage, Key}, #state{memory = Memory} = State) ->
-    ets:insert(Memory, {Key, now_ms() + ?OUTAGE_MS}),
-    {noreply, State};
-handle_info(forget, #state{memory = Memory} = State) ->
-    Now = now_ms(),
-    ets:select_delete(Memory, [{{'_', '$1'}, [{'<', '$1', Now}], [true]}]),
-    erlang:send_after(?OUTAGE_MS, self(), forget),
-    {noreply, State};
-handle_info(flush, State) ->
-    {noreply, flush(State)};
-handle_info({'DOWN', Monitor, process, _Pid, _Reason}, State) ->
-    {noreply, stream_gone(Monitor, State)};
-handle_info(_Info, State) ->
-    {noreply, State}.
+    outage(Ref, <<"the sidecar did not answer in time">>, State1);
+info({route_lost, Component}, State) ->
+    ask_again(Component, State);
+info(flush, State) ->
+    flush(State);
+info({'DOWN', Monitor, process, _Pid, _Reason}, State) ->
+    stream_gone(Monitor, State);
+info(_Info, State) ->
+    State.
 
-%% Nobody is left waiting, whatever ends us.
-terminate(_Reason, #state{secrets = Secrets} = State) ->
+%% Nobody is left waiting, whatever ends us: nobody asks us any more, and who has asked is told.
+terminate(_Reason, #state{host = Host, secrets = Secrets} = State) ->
+    catch unregister(process(Host)),
     [fail(Stream, Ref, State) || {_, #ask{stream = Stream, ref = Ref}} <- ets:tab2list(Secrets)],
-    ok.
+    unheard(State).
+
+unheard(State) ->
+    receive
+        {'$gen_cast', {ask, Stream, Ref, _Job, _Deadline}} ->
+            fail(Stream, Ref, State),
+            unheard(State)
+    after 0 -> ok
+    end.
 
 fail(Stream, Ref, State) ->
     Stream ! {dialback_sidecar, Ref, {outage, <<"a fault of the module">>}},
@@ -224,7 +217,10 @@ new_ask(Stream, Ref, Job, Deadline, #state{secrets = Secrets, asked = Asked} = S
     send(Ref, State#state{asked = Asked#{Monitor => Ref}}).
 
 %% Send one more request for this ask, with an id of its own.
-send(Ref, #state{secrets = Secrets} = State) ->
+send(Ref, State) ->
+    ?GUARD(send_one(Ref, State), answer(Ref, {outage, <<"a fault of the module">>}, State)).
+
+send_one(Ref, #state{secrets = Secrets} = State) ->
     [{_, #ask{tried = Tried} = Ask}] = ets:lookup(Secrets, Ref),
     case whom_to_ask(Tried, State) of
         [Component | _] -> send(Ask, Component, State);
@@ -332,13 +328,10 @@ answer(Ref, Answer, #state{secrets = Secrets, asked = Asked} = State) ->
     case ets:take(Secrets, Ref) of
         [{_, #ask{stream = Stream, monitor = Monitor, job = Job} = Ask}] ->
             forget(Ask, Secrets),
-            Answer1 = mod_dialback_sidecar_native:judge(Job, Answer, fallback(State),
-                                                        now_ms() < State#state.native_until),
-            State1 = State#state{asked = maps:remove(Monitor, Asked)},
-            State2 = keep_or_drop_monitor(Stream, Monitor, Job, Answer1, State1),
-            remember_outage(Job, Answer1, State2),
+            Answer1 = ?GUARD(judge(Job, Answer, State), Answer),
             Stream ! {dialback_sidecar, Ref, Answer1},
-            State2;
+            keep_or_drop_monitor(Stream, Monitor, Job, Answer1,
+                                 State#state{asked = maps:remove(Monitor, Asked)});
         [] ->
             State
     end.
@@ -347,27 +340,17 @@ forget(#ask{timer = Timer, ids = Ids}, Secrets) ->
     erlang:cancel_timer(Timer),
     lists:foreach(fun(Id) -> ets:delete(Secrets, Id) end, Ids).
 
+judge(Job, Answer, #state{host = Host, native_until = NativeUntil}) ->
+    mod_dialback_sidecar_native:judge(Job, Answer, mod_dialback_sidecar:option(Host, fallback),
+                                      now_ms() < NativeUntil).
+
 %% A key in a peer's hands is watched until we learn what became of it.
-keep_or_drop_monitor(Stream, Monitor, #{job := issue} = Job, {key, _}, #state{issued = Issued} = State) ->
-    State#state{issued = Issued#{Monitor => {Stream, maps:with([sender, target, stream], Job)}}};
+keep_or_drop_monitor(Stream, Monitor, #{job := issue} = Job, {key, _},
+                     #state{reports = Reports} = State) ->
+    State#state{reports = ?REPORTS:key_sent(Monitor, Stream, Job, Reports)};
 keep_or_drop_monitor(_Stream, Monitor, _Job, _Answer, State) ->
     erlang:demonitor(Monitor, [flush]),
     State.
-
-remember_outage(#{job := verify, sender := Sender, target := Target, stream := Stream}, Answer,
-                #state{host = Host}) ->
-    case Answer of
-        {verdict, Type, _} when Type == valid; Type == invalid -> ok;
-        _ ->
-            Key = {Sender, Target, Stream},
-            %% The stream that sent the key may be on another node.
-            lists:foreach(
-              fun(Node) ->
-                      ejabberd_cluster:send({process(Host), Node}, {remember_outage, Key})
-              end, ejabberd_cluster:get_nodes())
-    end;
-remember_outage(_Job, _Answer, _State) ->
-    ok.
 
 error_name(IQ) ->
     try xmpp:get_error(IQ) of
@@ -378,58 +361,45 @@ error_name(IQ) ->
 
 %%% Reports
 
-settled(Stream, #{role := initiating} = Outcome, #state{issued = Issued} = State) ->
-    Pair = maps:with([sender, target, stream], Outcome),
-    Monitors = [M || {M, {S, P}} <- maps:to_list(Issued), S == Stream, P == Pair],
-    lists:foreach(fun(M) -> erlang:demonitor(M, [flush]) end, Monitors),
-    State#state{issued = maps:without(Monitors, Issued)};
-settled(_Stream, _Outcome, State) ->
-    State.
-
-stream_gone(Monitor, #state{asked = Asked, issued = Issued, secrets = Secrets} = State) ->
-    case {Asked, Issued} of
-        {#{Monitor := Ref}, _} ->
+stream_gone(Monitor, #state{asked = Asked, reports = Reports, secrets = Secrets} = State) ->
+    case Asked of
+        #{Monitor := Ref} ->
             [forget(Ask, Secrets) || {_, Ask} <- ets:take(Secrets, Ref)],
             State#state{asked = maps:remove(Monitor, Asked)};
-        {_, #{Monitor := {_Stream, Pair}}} ->
-            collect(Pair#{role => initiating, mechanism => dialback, type => closed},
-                    State#state{issued = maps:remove(Monitor, Issued)});
         _ ->
-            State
+            collected(?REPORTS:stream_gone(Monitor, Reports), State)
     end.
 
-collect(Outcome, #state{outcomes = Outcomes} = State) ->
-    case State#state{outcomes = [Outcome | Outcomes]} of
-        State1 when length(Outcomes) + 1 >= ?REPORT_MAX -> flush(State1);
-        #state{flush = undefined} = State1 ->
-            State1#state{flush = erlang:send_after(?REPORT_MS, self(), flush)};
-        State1 -> State1
-    end.
+collected({full, Reports}, State) ->
+    flush(State#state{reports = Reports});
+collected({more, Reports}, #state{flush = undefined} = State) ->
+    State#state{reports = Reports, flush = erlang:send_after(?REPORT_MS, self(), flush)};
+collected({more, Reports}, State) ->
+    State#state{reports = Reports}.
 
 flush(#state{flush = Timer} = State) when Timer /= undefined ->
     erlang:cancel_timer(Timer),
     flush(State#state{flush = undefined});
-flush(#state{outcomes = []} = State) ->
-    State;
-flush(#state{outcomes = Outcomes} = State) ->
+flush(#state{reports = Reports} = State) ->
+    {Outcomes, Reports1} = ?REPORTS:take(Reports),
     case whom_to_ask([], State) of
-        [Component | _] ->
-            {IQ, _} = sign(#{job => report, outcomes => lists:reverse(Outcomes)}, 0, Component,
-                           State),
+        [Component | _] when Outcomes /= [] ->
+            {IQ, _} = sign(#{job => report, outcomes => Outcomes}, 0, Component, State),
             route(IQ);
-        [] ->
+        _ ->
             ok
     end,
-    State#state{outcomes = []}.
+    State#state{reports = Reports1}.
 
 %%% Leaving
 
-leave(Why, #state{secrets = Secrets, issued = Issued}) ->
+leave(Why, #state{secrets = Secrets, reports = Reports} = State) ->
+    flush(State),
     Asks = [{Pid, Ref, Job} || {_, #ask{stream = Pid, ref = Ref, job = Job}}
                                    <- ets:tab2list(Secrets)],
     ets:delete_all_objects(Secrets),
     %% After an update a key that is with a peer is as good as before.
-    Sent = [Pid || Why == removal, {Pid, _} <- maps:values(Issued)],
+    Sent = [Pid || Why == removal, Pid <- ?REPORTS:streams(Reports)],
     mod_dialback_sidecar_leave:streams(Why, Asks, Sent).
 
 %%% Secret
@@ -450,9 +420,6 @@ complain(Component) ->
                [Component]).
 
 %%% Small things
-
-fallback(#state{host = Host}) ->
-    mod_dialback_sidecar:option(Host, fallback).
 
 server_was_running() ->
     lists:keymember(ejabberd, 1, application:which_applications(15000)).

@@ -86,13 +86,11 @@ leave(State, Why, Link, Tag) ->
 ask_for_key(#{server := Sender, stream_remote_id := Stream} = State) ->
     Mark = #{phase => asking, stream => Stream, since => now_ms()},
     State1 = State#{dialback_sidecar => Mark},
-    case {mod_dialback_sidecar:is_component(Sender), mod_dialback_sidecar_wire:visible(Stream)} of
+    case {mod_dialback_sidecar_component:is_component(Sender), mod_dialback_sidecar_wire:visible(Stream)} of
         {true, _} ->
             no_key(<<"the sidecar's own domain does not federate">>, State1);
         {false, false} ->
-            log(error, <<"unusable stream ID">>, State1),
-            ejabberd_s2s_out:process_auth_result(
-              State1, {false, {auth, <<"unusable stream ID">>}});
+            no_key(<<"unusable stream ID">>, State1);
         {false, true} ->
             ask(State1, Mark)
     end.
@@ -132,9 +130,8 @@ no_key(Why, State) ->
     log('no key', Why, State),
     end_for_now(State).
 
-%% Our own fault, so the peer is not to be punished: the native way out would refuse all
-%% stanzas for up to `s2s_max_retry_delay'. This stream ends, what it holds is returned with
-%% an error that says "wait", and the next stanza opens another.
+%% The native way out would refuse all stanzas for up to `s2s_max_retry_delay'. This stream ends,
+%% what it holds is returned with an error that says "wait", and the next stanza opens another.
 end_for_now(State) ->
     ejabberd_s2s_out:stop_async(self()),
     Text = <<"could not authenticate to the remote server">>,
@@ -151,14 +148,12 @@ decided(valid, _Result, State) ->
     log(valid, <<>>, State),
     report(dialback, valid, State),
     State;
-decided(Type, Result, #{server_host := Host, server := Sender, remote_server := Target,
-                        stream_remote_id := Stream} = State) ->
+%% What a peer refuses may be an outage of anybody's, ours included, that it had no better word
+%% for. So here too the next stanza tries again.
+decided(Type, Result, State) ->
     log(Type, describe(Result), State),
     report(dialback, Type, State),
-    case ?LINK:was_our_outage(Host, Sender, Target, Stream) of
-        true -> {stop, end_for_now(State)};
-        false -> State
-    end.
+    {stop, end_for_now(State)}.
 
 describe(Result) ->
     try xmpp:get_error(Result) of
