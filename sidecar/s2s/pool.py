@@ -18,7 +18,7 @@ from sidecar.s2s.evidence import Certificates, Coverage
 
 _MAX_ASKED = 100  # answers that fit into the bytes of one stream
 _MAX_OUTSTANDING = 32
-_MAX_CHANNELS = 512
+_MAX_CHANNELS = 256
 
 _Key = tuple[Domain, Place, bool]
 
