@@ -3,7 +3,7 @@
 VENV := .venv
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint bench bench-check servers clean
+.PHONY: help demo test lint bench bench-api bench-check servers clean
 
 help:
 	@echo "make demo         two real servers, a message each way, who decided what"
@@ -12,6 +12,7 @@ help:
 	@echo "make test         all tests, on real servers (TESTS=tests/keys for some)"
 	@echo "make lint         ruff, mypy, luacheck"
 	@echo "make bench-check  checks a second beside stock inbound handshakes"
+	@echo "make bench-api    the admin API beside 200 handshakes a second"
 	@echo "make bench        native and bolted-on side by side (ARGS=--quick for a glance)"
 
 demo: $(READY) servers
@@ -28,6 +29,9 @@ lint: $(READY)
 
 bench: $(READY) servers
 	@$(VENV)/bin/python -m bench.handshake $(ARGS)
+
+bench-api: $(READY)
+	@$(VENV)/bin/python -m bench.api $(ARGS)
 
 bench-check: $(READY) servers
 	@$(VENV)/bin/python -m bench.check $(ARGS)
