@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
+import pytest
 import pytest_asyncio
 from click.testing import CliRunner
 from conftest import open_world
