@@ -1,6 +1,5 @@
 -- Authoritative Server (XEP-0220 §2.2.2): is the key that a peer asks about one of ours?
 
-local st = require "util.stanza";
 local now = require "util.time".monotonic;
 
 return function (parts, options)
@@ -24,7 +23,7 @@ return function (parts, options)
 			-- The target domain of the pair is the one that asks: the peer is the Receiving Server.
 			host = element.to; job = "verify"; iq_type = "get"; seconds = options.seconds;
 			payload = function (remaining)
-				return st.stanza("verify", { xmlns = link.xmlns, sender = element.to, target = element.from,
+				return link.element("verify", { xmlns = link.xmlns, sender = element.to, target = element.from,
 					stream = element.id, ip = session.ip, remaining = remaining }):text(element.key);
 			end;
 			done = function (reply, problem)
