@@ -160,10 +160,9 @@ class SecretStore:
         """Destroy the secret of a version; of those that are gone, keep the last few rows."""
         gone = replace(facts, revoked_ms=revoked_ms, removed_ms=removed_ms)
         self._database.execute(
-            "UPDATE version SET revoked_ms = ?, removed_ms = ? WHERE id = ?",
-            (revoked_ms, removed_ms, facts.id),
+            "UPDATE version SET revoked_ms = ?, removed_ms = ?, sealed = ? WHERE id = ?",
+            (revoked_ms, removed_ms, self.sealer.seal(gone, b""), facts.id),
         )
-        self._seal(gone, b"")
         self.changed.append((facts.domain, facts.number))
         old = [
             (each.id,)

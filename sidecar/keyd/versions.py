@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Sequence
+from itertools import islice
 
 from sidecar.errors import SidecarError
 from sidecar.keyd.ballast import Ballast
@@ -123,11 +124,12 @@ class Versions:
         for version in list(self._condemned.values())[:_AT_A_TIME]:
             self._carry_out(version, now_ms)
         self._rotate_due(now_ms)
-        done = [
+        needless = (
             each
             for each in self.keyring.all_retired()
             if removable(each.facts, ledger.needed_until_ms(each.id), now_ms)
-        ][:_AT_A_TIME]
+        )
+        done = list(islice(needless, _AT_A_TIME))
         if done:
             with self._store.transaction():
                 for version in done:
