@@ -6,7 +6,7 @@ also when keyd was killed in between.
 
 from __future__ import annotations
 
-import hashlib
+import hmac
 import logging
 import sqlite3
 from collections.abc import Callable
@@ -113,7 +113,11 @@ class BearerDesk:
         if isinstance(request, RotateSecret | RevokeSecret | ImportSecret):
             if asked.dry_run:
                 return self._try(request, now_ms)
-            return self._once(bearer, request, asked.repeat_key, now_ms)
+            if asked.repeat_key is None:
+                return self._administer(request, now_ms)
+            # Keyed, for an imported secret could be guessed from a plain hash of its request.
+            digest = hmac.digest(asked.token.encode(), msgspec.msgpack.encode(request), "sha256")
+            return self._once(bearer, request, (asked.repeat_key, digest), now_ms)
         if isinstance(request, TokenRequest):
             return self._about_tokens(request, now_ms)
         return self._administer(request, now_ms)
@@ -158,12 +162,10 @@ class BearerDesk:
         self,
         bearer: TokenFacts,
         request: RotateSecret | RevokeSecret | ImportSecret,
-        repeat_key: str | None,
+        repeat: tuple[str, bytes],
         now_ms: int,
     ) -> Reply:
-        if repeat_key is None:
-            return self._administer(request, now_ms)
-        digest = hashlib.sha256(msgspec.msgpack.encode(request)).digest()
+        repeat_key, digest = repeat
         noted = self._store.database.execute(
             "SELECT request, reply FROM done WHERE token_id = ? AND repeat_key = ? AND at_ms > ?",
             (bearer.id, repeat_key, now_ms - _REPEAT_MS),

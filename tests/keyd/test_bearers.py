@@ -217,6 +217,14 @@ def test_repeat_key_is_for_one_request_of_one_token_and_one_day(house):
     assert isinstance(ask(house, token, RotateSecret(OTHER), repeat_key="k1"), Changed)
 
 
+def test_what_is_noted_of_an_import_lets_nobody_guess_the_secret(house):
+    """A hash of the request alone would tell, without the KEK, which guess is right."""
+    for token in (made(house, Scope.ADMIN), made(house, Scope.ADMIN)):
+        ask(house, token, REQUESTS[ImportSecret], repeat_key="k1")
+    noted = [row for (row,) in house.store.database.execute("SELECT request FROM done")]
+    assert len(set(noted)) == 2
+
+
 def test_action_that_failed_is_not_noted_as_done(house):
     token = made(house, Scope.ADMIN)
     refused = ask(house, token, RotateSecret("none.example"), repeat_key="k1")
