@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest_asyncio
@@ -40,7 +41,8 @@ async def test_stock_dialback_takes_over_and_gives_back(visit: Visit) -> None:
     assert visit.stock_acts() == []
 
     await visit.host.undo()
-    await visit.host.sidecar_gone(SIDECAR)  # hung up on, it need not find out by itself
+    async with asyncio.timeout(10):  # hung up on: it need not find out by its keep-alive
+        await visit.host.sidecar_gone(SIDECAR)
     visit.turn_to(visit.sidecar)
     await federate(visit)
     assert visit.decisions() == []

@@ -8,7 +8,7 @@
 -export([sent_packet/1, filter_packet/1, allow_host/3]).
 
 -include("xmpp.hrl").
--include("ejabberd_router.hrl").
+-include("mod_dialback_sidecar.hrl").
 
 -define(LINK, mod_dialback_sidecar_link).
 -define(CONFIGURED, {?MODULE, configured}).     % {components of each host, set of them all}
@@ -51,9 +51,13 @@ configured() ->
 %% routed.
 -spec hang_up(binary()) -> ok.
 hang_up(Domain) ->
+    ?GUARD(end_connections(Domain), ok),
+    ?LINK:route_lost(Domain).
+
+end_connections(Domain) ->
     Connections = [{Pid, erlang:monitor(process, Pid)}
-                   || #route{pid = Pid} <- ejabberd_router:find_routes(Domain),
-                      is_pid(Pid), node(Pid) == node()],
+                   || {_, Pid, _, _} <- supervisor:which_children(ejabberd_service_sup),
+                      is_pid(Pid), is_connected_as(Domain, Pid)],
     [ejabberd_service:send(Pid, xmpp:serr_host_gone(<<"dialback is not asked here any more">>,
                                                     <<"en">>))
      || {Pid, _} <- Connections],
@@ -64,8 +68,15 @@ hang_up(Domain) ->
                                   erlang:demonitor(Monitor, [flush]),
                                   exit(Pid, kill)
                           end
-                  end, Connections),
-    ?LINK:route_lost(Domain).
+                  end, Connections).
+
+%% The router knows, but does not tell.
+is_connected_as(Domain, Pid) ->
+    try sys:get_state(Pid, ?HANG_UP_MS) of
+        #{remote_server := Domain} -> true;
+        _ -> false
+    catch exit:_ -> false
+    end.
 
 %%% Hooks
 
