@@ -67,7 +67,7 @@ def test_demo_delivers_both_messages_and_ends(scratch: Path, options: list[str])
     assert 'romeo@montague.example received "Art thou not Romeo?" after' in output
     assert 'juliet@capulet.example received "Neither, fair saint." after' in output
     decided = [line.split("who decided: ")[1] for line in output.splitlines() if "who dec" in line]
-    if options:
+    if not options:
         assert decided == ["issue sidecar, verify sidecar, check sidecar"] * 2
     else:
         assert decided == [
