@@ -20,6 +20,6 @@ def serve(config_path: Path) -> None:
     config = load_or_exit(config_path)
     logs.configure(config.log.level, "dialback-sidecar", config.log.format)
 
-    from sidecar.daemon import run  # the libraries behind it take a moment to load
+    from sidecar.daemon.run import run  # the libraries behind it take a moment to load
 
     raise SystemExit(run(config, config_path.absolute()))

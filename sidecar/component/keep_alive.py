@@ -1,8 +1,8 @@
 """Notices a server whose process hangs while its kernel keeps the connection (XEP-0199).
 
 White space proves nothing about the other end, so a quiet link asks: a ping from our own JID to
-a domain of the server. The answer, also an error, comes back on the stream itself and does not
-pass the module's isolation of the component.
+a domain of the server. The answer, also an error, is the one thing beside requests that the
+module's isolation of the component lets through.
 """
 
 from __future__ import annotations

@@ -214,15 +214,9 @@ class BearerDesk:
     def _would_revoke(self, request: RevokeSecret) -> Reply:
         """A revoked version is gone from memory before anything else: nothing to undo here."""
         active = self._versions.keyring.active(request.domain)
-        number = request.number
-        if number is None and active is not None:
-            number = active.facts.number
-        living = [each.facts.number for each in self._versions.keyring.of(request.domain)]
-        if number not in living:
-            raise NotDone("no-such-version")
-        assert number is not None
-        changed = [(request.domain, number)]
-        if active is not None and active.facts.number == number:
+        doomed = self._versions.to_revoke(request.domain, request.number)
+        changed = [(request.domain, version.facts.number) for version in doomed]
+        if active in doomed:
             newest = max(each.number for each in self._store.facts_of(request.domain))
             changed.append((request.domain, newest + 1))
         return Changed(len(changed), changed)

@@ -83,17 +83,39 @@ class Versions:
         return [version.facts for each in domains if (version := self.keyring.active(each))]
 
     def revoke(self, domain: str, number: int | None, now_ms: int) -> list[VersionFacts]:
-        """Destroy one version now; if it was the active one, the next is made with it.
+        """Destroy a secret now; if it was the active one, the next is made with it.
 
-        Returns the version revoked and the version made. Raises NotDone. A full disk does not
-        hinder it. Should the store fail all the same, the version is gone from memory
-        nevertheless; sqlite3.Error or OSError tells that it is not gone from the disk, and
-        `tend` goes on trying.
+        Returns the versions revoked and the version made. Raises NotDone. A full disk does not
+        hinder it. Should the store fail all the same, they are gone from memory nevertheless;
+        sqlite3.Error or OSError tells that they are not gone from the disk, and `tend` goes on
+        trying.
         """
-        version = self._to_revoke(domain, number)
-        self.keyring.remove(version.id)
-        self._condemned[version.id] = version
-        return self._carry_out(version, now_ms)
+        doomed = self.to_revoke(domain, number)
+        for version in doomed:
+            self.keyring.remove(version.id)
+            self._condemned[version.id] = version
+        return [facts for version in doomed for facts in self._carry_out(version, now_ms)]
+
+    def to_revoke(self, domain: str, number: int | None) -> list[SecretVersion]:
+        """Return the version meant, and before it another that has the same secret: one imported
+        to issue has two.
+
+        Without a number it is the active one, or the one whose revocation is not stored yet.
+        Raises NotDone.
+        """
+        condemned = [each for each in self._condemned.values() if each.facts.domain == domain]
+        known = [*self.keyring.of(domain), *condemned]
+        if number is None:
+            active = self.keyring.active(domain)
+            named = condemned if active is None else [active]
+        else:
+            named = [each for each in known if each.facts.number == number]
+        if not named:
+            raise NotDone("no-such-version")
+        version = named[-1]
+        proof = version.maker.key(b"")
+        twins = [each for each in known if each is not version and each.maker.key(b"") == proof]
+        return [*twins, version]
 
     def import_secret(
         self, domain: str, secret: bytes, lasting_ms: int, now_ms: int, *, issue: bool
@@ -161,19 +183,6 @@ class Versions:
     def _add(self, domain: str, now_ms: int) -> SecretVersion:
         secret = secrets.token_bytes(SECRET_BYTES)
         return SecretVersion(self._store.add(domain, "ledger", now_ms, secret), KeyMaker(secret))
-
-    def _to_revoke(self, domain: str, number: int | None) -> SecretVersion:
-        """Without a number: the active version, or the one whose revocation is not stored yet."""
-        condemned = [each for each in self._condemned.values() if each.facts.domain == domain]
-        if number is None:
-            active = self.keyring.active(domain)
-            named = condemned if active is None else [active]
-        else:
-            known = (*self.keyring.of(domain), *condemned)
-            named = [each for each in known if each.facts.number == number]
-        if not named:
-            raise NotDone("no-such-version")
-        return named[-1]
 
     def _carry_out(self, version: SecretVersion, now_ms: int) -> list[VersionFacts]:
         """Store the revocation of a version that is gone from memory."""

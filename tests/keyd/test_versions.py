@@ -5,7 +5,7 @@ import sqlite3
 import pytest
 from key_house import DAY_MS, START_MS, House
 
-from sidecar.keys.dialback_key import KeyMaker
+from sidecar.keys.dialback_key import KeyMaker, key_message
 from sidecar.keys.ledger import NEVER_ISSUED, REVOKED, STATELESS, VALID, WRONG
 from sidecar.keys.lifecycle import MAX_RETIRED
 from sidecar.keys.messages import (
@@ -339,3 +339,14 @@ def test_verdicts_are_counted_by_reason(house):
     house.verify(house.forge(*OTHER), *OTHER)
     judged = house.admin(GetStatus()).judged
     assert judged == {"valid": 2, "key-wrong": 2, "key-never-issued": 1}
+
+
+@pytest.mark.parametrize("number", [None, 2, 3])
+def test_revoking_a_secret_that_was_imported_to_issue_revokes_both_its_versions(house, number):
+    house.issue(*TRIPLE)
+    house.admin(ImportSecret("capulet.example", b"leaked", 86_400, issue=True))
+    native = KeyMaker(b"leaked").key(key_message(*OTHER))
+    assert house.verify(native, *OTHER) is STATELESS
+    house.admin(RevokeSecret("capulet.example", number))
+    assert house.verify(native, *OTHER).outcome == "invalid"
+    assert house.states() == [(1, "retired"), (2, "revoked"), (3, "revoked"), (4, "active")]

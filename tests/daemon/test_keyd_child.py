@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from sidecar.daemon.keyd_child import KeydChild
 from sidecar.key_client import KeyClient
-from sidecar.keyd_child import KeydChild
 from sidecar.names import Domain, DomainPair, StreamId
 
 PAIR = DomainPair(sender=Domain.parse("capulet.example"), target=Domain.parse("montague.example"))
@@ -53,7 +53,7 @@ async def test_killed_child_is_started_again(tmp_path):
 def test_child_ends_when_its_parent_is_killed(tmp_path):
     script = (
         "import asyncio, pathlib, sys\n"
-        "from sidecar.keyd_child import KeydChild\n"
+        "from sidecar.daemon.keyd_child import KeydChild\n"
         "from sidecar.key_client import KeyClient\n"
         "async def main():\n"
         "    child = KeydChild(pathlib.Path(sys.argv[1]))\n"

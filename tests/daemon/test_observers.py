@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from sidecar.daemon.observers import Observers
 from sidecar.engine import Decision
 from sidecar.jobs import ReportedOutcome, Role, Verdict
 from sidecar.names import Domain, DomainPair, StreamId
-from sidecar.observers import Observers
 
 PAIR = DomainPair(sender=Domain("capulet.example"), target=Domain("montague.example"))
 STREAM = StreamId("S1")

@@ -11,19 +11,19 @@ from pathlib import Path
 
 from sidecar.admin.server import AdminServer
 from sidecar.admin.views import Health
-from sidecar.checkers import Checkers
 from sidecar.component import LinkState, Phase
 from sidecar.config import Config, LinkConfig, load
+from sidecar.daemon.checkers import Checkers
+from sidecar.daemon.links import Links
+from sidecar.daemon.watching import Watching
 from sidecar.engine import Engine
 from sidecar.errors import ConfigError, Problem
 from sidecar.key_client import KeyClient
-from sidecar.links import Links
 from sidecar.metrics import LinkSample, Metrics, Snapshot
 from sidecar.operations import Parts
 from sidecar.operations.events import Events
 from sidecar.operations.needs import LinkFacts, Reloaded
 from sidecar.store import History
-from sidecar.watching import Watching
 
 log = logging.getLogger(__name__)
 

@@ -14,17 +14,18 @@ from pathlib import Path
 
 import uvloop
 
-from sidecar.administration import RunningDaemon, administration
-from sidecar.checkers import Checkers
 from sidecar.config import Config
+from sidecar.daemon.administration import RunningDaemon, administration
+from sidecar.daemon.checkers import Checkers
+from sidecar.daemon.keyd_child import KeydChild
+from sidecar.daemon.links import Links
+from sidecar.daemon.observers import Observers
+from sidecar.daemon.state_directory import held_state_directory
 from sidecar.engine import Engine
 from sidecar.errors import KeyServiceUnavailable, SidecarError
 from sidecar.jobs import Evidence
 from sidecar.key_client import KeyClient
-from sidecar.keyd_child import KeydChild
-from sidecar.links import Links
 from sidecar.metrics import Metrics
-from sidecar.observers import Observers
 from sidecar.operations.events import Events
 from sidecar.operations.handshakes import of_stored
 from sidecar.s2s.address_budget import DialLimits
@@ -32,7 +33,6 @@ from sidecar.s2s.checker import Checker
 from sidecar.s2s.credentials import Credentials
 from sidecar.s2s.evidence import Certificates
 from sidecar.s2s.resolver import Resolver
-from sidecar.state_directory import held_state_directory
 from sidecar.store import History, StoredHandshake
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,1 @@
+"""The assembly: everything put together into one running daemon. Start at `run`."""
