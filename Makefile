@@ -3,7 +3,7 @@
 VENV := .venv
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint bench bench-api bench-check servers clean
+.PHONY: help demo test lint bench servers clean
 
 help:
 	@echo "make demo         two real servers, a message each way, who decided what"
@@ -11,9 +11,10 @@ help:
 	@echo "make demo STOCK=1 ejabberd stays on its own dialback"
 	@echo "make test         all tests, on real servers (TESTS=tests/keys for some)"
 	@echo "make lint         ruff, mypy, luacheck"
+	@echo "make bench        handshakes, native and bolted-on side by side (ARGS=--quick)"
+	@echo "make bench-keyd   the key service beside a Prosody that answers db:verify"
 	@echo "make bench-check  checks a second beside stock inbound handshakes"
 	@echo "make bench-api    the admin API beside 200 handshakes a second"
-	@echo "make bench        native and bolted-on side by side (ARGS=--quick for a glance)"
 
 demo: $(READY) servers
 	@$(VENV)/bin/dialback-sidecar demo $(if $(ONCE),--once) $(if $(STOCK),--stock)
@@ -30,11 +31,8 @@ lint: $(READY)
 bench: $(READY) servers
 	@$(VENV)/bin/python -m bench.handshake $(ARGS)
 
-bench-api: $(READY)
-	@$(VENV)/bin/python -m bench.api $(ARGS)
-
-bench-check: $(READY) servers
-	@$(VENV)/bin/python -m bench.check $(ARGS)
+bench-%: $(READY) servers
+	@$(VENV)/bin/python -m bench.$* $(ARGS)
 
 servers:
 	@.ci/servers
