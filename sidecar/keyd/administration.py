@@ -146,6 +146,7 @@ class Administration:
 
 def _changed(verb: str, versions: Sequence[VersionFacts]) -> Changed:
     for facts in versions[:_NAMED_PER_CHANGE]:
-        log.info("%s: %s version %d", verb, facts.domain, facts.number)
+        done = "made" if verb == "revoked" and facts.revoked_ms is None else verb
+        log.info("%s: %s version %d", done, facts.domain, facts.number)
     named = [(facts.domain, facts.number) for facts in versions[:_NAMED_PER_CHANGE]]
     return Changed(len(versions), named)

@@ -97,11 +97,11 @@ class Versions:
         return [facts for version in doomed for facts in self._carry_out(version, now_ms)]
 
     def to_revoke(self, domain: str, number: int | None) -> list[SecretVersion]:
-        """Return the version meant, and before it another that has the same secret: one imported
-        to issue has two.
+        """Return the version meant, and before it the stateless ones that have its secret.
 
-        Without a number it is the active one, or the one whose revocation is not stored yet.
-        Raises NotDone.
+        (A secret imported to issue has one of each kind; the ledger still guards the keys of its
+        ledger version when only the stateless one ends.) Without a number it is the active one,
+        or the one whose revocation is not stored yet. Raises NotDone.
         """
         condemned = [each for each in self._condemned.values() if each.facts.domain == domain]
         known = [*self.keyring.of(domain), *condemned]
@@ -114,8 +114,9 @@ class Versions:
             raise NotDone("no-such-version")
         version = named[-1]
         proof = version.maker.key(b"")
-        twins = [each for each in known if each is not version and each.maker.key(b"") == proof]
-        return [*twins, version]
+        stateless = [each for each in known if each.facts.kind == "stateless"]
+        twins = [each for each in stateless if each.maker.key(b"") == proof]
+        return [version] if version in twins else [*twins, version]
 
     def import_secret(
         self, domain: str, secret: bytes, lasting_ms: int, now_ms: int, *, issue: bool
