@@ -51,6 +51,7 @@ class RawPeer:
         self.requests: asyncio.Queue[tuple[RawStream, Element]] = asyncio.Queue()
         """The db:result and db:verify elements without a type that reached this peer."""
         self.stanzas: asyncio.Queue[Element] = asyncio.Queue()
+        self.new_stream_id: Callable[[], str] = lambda: secrets.token_hex(12)
         self.on_verify: Answer = self.verify_honestly
         self.on_result: Answer = self.accept_result
         self.after_features = ""
@@ -209,7 +210,7 @@ class RawPeer:
         await stream.send_header(
             from_=header.get("to", self.domain),
             **({"to": to} if to else {}),
-            id=secrets.token_hex(12),
+            id=self.new_stream_id(),
             version="1.0",
         )
         starttls = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>" if offer_tls else ""

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest_asyncio
 from conftest import open_world
+from ejabberd_host import EjabberdHost
 from host_servers import CAPULET, SIDECAR, HostServer, HostSettings
 from raw_stream import DIALBACK
 from world import Visit, World, message
@@ -66,6 +67,27 @@ async def test_check_in_flight_is_finished_by_stock_dialback(visit: Visit) -> No
     answer = await stream.receive(DIALBACK + "result")
     assert answer.get("type") == "valid"
     await visit.stock_acted()
+    await redo(visit)
+
+
+async def test_key_of_the_sidecar_under_way_after_undoing_it(visit: Visit) -> None:
+    """Only the sidecar knows it; ejabberd's module leaves somebody behind who says so."""
+    peer = await visit.peer()
+    peer.on_result = peer.ignore
+    juliet = await visit.log_in("juliet")
+    await juliet.send(message(to=f"romeo@{peer.domain}", text="hello"))
+    outbound, element = await peer.next_request("result")
+
+    await visit.host.undo()
+    stream = await visit.stream(peer)
+    await stream.db_verify(
+        sender=CAPULET,
+        target=peer.domain,
+        stream=outbound.sent_headers[-1]["id"],
+        key=element.text or "",
+    )
+    expected = "error" if isinstance(visit.host, EjabberdHost) else "invalid"
+    assert (await stream.receive(DIALBACK + "verify")).get("type") == expected
     await redo(visit)
 
 

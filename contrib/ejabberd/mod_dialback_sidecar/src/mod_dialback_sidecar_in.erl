@@ -219,7 +219,7 @@ answered(#{host := Host} = Question, {native, Why, Key}, State) ->
     ?INFO_MSG("~ts: the server's own dialback goes on with ~ts -> ~ts",
               [Why, maps:get(sender, Question), maps:get(target, Question)]),
     ?LINK:fell_back(Host),
-    native_check(Question, Key, State);
+    native_check(Question, Key(), State);
 answered(Question, {outage, Why}, State) ->
     log(Question, error, Why),
     report(error, Question),

@@ -53,7 +53,7 @@
 
 %% Have a job done within so many milliseconds. The calling process will get
 %% `{dialback_sidecar, Ref, Answer}', Answer being what ?WIRE:reply/4 returns in `{ok, _}',
-%% or `{outage, Why}', or `{native, Why, Key}' where the native module is to check that key.
+%% or `{outage, Why}', or `{native, Why, Key}' where the native module is to check `Key()'.
 %% `unavailable' when there is no one to ask.
 -spec ask(binary(), map(), pos_integer()) -> {ok, reference()} | unavailable.
 ask(Host, Job, Milliseconds) ->

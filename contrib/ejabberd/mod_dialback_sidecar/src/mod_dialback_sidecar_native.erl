@@ -5,7 +5,8 @@
 -export([judge/4, is_key/1]).
 
 %% The answer of a job after the native module was heard. `Counts' says whether its keys count
-%% now: shortly after it was in charge. A check that it is to do comes back with the key.
+%% now: shortly after it was in charge. A check that it is to do comes back with the key,
+%% in a shape that no log shows, should nobody be there to take it.
 -spec judge(map(), term(), none | native, boolean()) -> term().
 judge(#{job := verify}, {verdict, valid, _} = Answer, _Fallback, _Counts) ->
     Answer;
@@ -16,7 +17,7 @@ judge(#{job := verify} = Job, Answer, Fallback, Counts) ->
         false -> Answer
     end;
 judge(#{job := check, key := Key}, {outage, Why}, native, _Counts) ->
-    {native, Why, Key};
+    {native, Why, fun() -> Key end};
 judge(_Job, Answer, _Fallback, _Counts) ->
     Answer.
 
