@@ -20,7 +20,8 @@ from sidecar.s2s.srv import SrvRecord, Target, order
 
 FALLBACK_PORT = 5269
 _TRY_SECONDS = 1.5
-_TRIES = 2
+# c-ares waits as little as 0.25 s at first, then up to double at each try; it drops late answers
+_TRIES = 6
 _ABSENT_SECONDS = 5.0
 _FAILED_SECONDS = 2.0
 

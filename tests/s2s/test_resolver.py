@@ -75,6 +75,18 @@ async def test_failure_is_told_apart_from_absence(rcode, resolver, dns):
     assert reason(await resolver.addresses(CAPULET)) is Reason.DNS_SERVFAIL
 
 
+async def test_server_that_was_quick_may_be_slow_once(dns):
+    """c-ares gives a server that answers quickly a quarter of a second, doubled at each try."""
+    resolver = Resolver([dns.nameserver])
+    for number in range(20):
+        dns.add_address(f"quick-{number}.example", "192.0.2.1")
+        assert await resolver.addresses(f"quick-{number}.example") == ("192.0.2.1",)
+    dns.add_address("slow.example", "192.0.2.2")
+    dns.script("slow.example", Slow(0.9))
+    assert await resolver.addresses("slow.example") == ("192.0.2.2",)
+    await resolver.close()
+
+
 async def test_silence_is_a_timeout(dns):
     dns.script(CAPULET, Silent())
     resolver = Resolver([dns.nameserver], timeout_seconds=0.3)
