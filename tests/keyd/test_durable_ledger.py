@@ -7,7 +7,6 @@ import stat
 import pytest
 from key_house import House
 
-from sidecar.keyd.migrations import MIGRATIONS, NewerSchema
 from sidecar.keyd.secret_store import SecretStore
 from sidecar.keys.ledger import EXPIRED, FORGOTTEN, NEVER_ISSUED, VALID, WRONG
 from sidecar.keys.limits import Limits
@@ -268,28 +267,6 @@ def test_alarm_that_a_peer_repeats_is_one_line_a_minute_with_a_count(house, capl
     lines = [each for each in caplog.records if each.levelname == "CRITICAL"]
     assert len(lines) == 2
     assert "(61 times)" in lines[1].getMessage()
-
-
-def test_store_of_a_newer_schema_is_refused_with_words(tmp_path):
-    path = tmp_path / "secrets.sqlite3"
-    SecretStore(path).close()
-    with sqlite3.connect(path) as database:
-        database.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
-    with pytest.raises(NewerSchema, match="start the newer one that wrote it"):
-        SecretStore(path)
-
-
-def test_store_of_the_previous_schema_is_brought_up_to_date_and_sealed(tmp_path):
-    path = tmp_path / "secrets.sqlite3"
-    secret = b"a secret of the first schema, 32"
-    with sqlite3.connect(path) as database:
-        MIGRATIONS[0](database, None)
-        database.execute("INSERT INTO version VALUES (7, 'capulet.example', 1, 5, ?)", (secret,))
-        database.execute("PRAGMA user_version = 1")
-    house = House(tmp_path)
-    assert house.secret("capulet.example") == secret
-    house.close()
-    assert secret not in path.read_bytes()
 
 
 def test_store_that_others_could_read_is_closed_to_them(tmp_path):
