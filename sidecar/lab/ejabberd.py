@@ -13,8 +13,7 @@ import secrets
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from sidecar.lab.addresses import free_ports, fresh_address, require_free
 from sidecar.lab.certificates import self_signed
@@ -26,8 +25,8 @@ from sidecar.lab.ejabberd_config import (
     render_inetrc,
 )
 from sidecar.lab.faults import LabError, Missing
-from sidecar.lab.output import Output
 from sidecar.lab.process import Process
+from sidecar.lab.server import Server, announce
 
 COOKIE = "lab"
 """Erlang's, of every node of the lab."""
@@ -90,11 +89,13 @@ def require_ejabberd() -> None:
         raise Missing("erlang", "erlang-base")
 
 
-class Ejabberd:
+class Ejabberd(Server):
     """`async with Ejabberd(settings, directory=..., dns=...) as ejabberd`, ready to be used.
 
     Publishes `_xmpp-server` SRV and address records for its domains in `dns`.
     """
+
+    _grace_seconds = 20
 
     def __init__(
         self,
@@ -131,19 +132,6 @@ class Ejabberd:
         return self.directory / "ejabberd.yml"
 
     @property
-    def output(self) -> Output:
-        """The server's log, all levels from `settings.log_level` up."""
-        return self._process.output
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    @property
-    def running(self) -> bool:
-        return self._process.running
-
-    @property
     def domains(self) -> tuple[str, ...]:
         """The domains other servers may reach: hosts and rooms."""
         return (*self.settings.hosts, *self.settings.rooms)
@@ -164,16 +152,6 @@ class Ejabberd:
             await self.evaluate(
                 f"ejabberd_auth:try_register({_binary(user)}, {_binary(host)}, {_binary(password)})"
             )
-
-    async def stop(self) -> None:
-        await self._process.stop(grace_seconds=20)
-
-    async def kill(self) -> None:
-        await self._process.kill()
-
-    async def restart(self) -> None:
-        await self.stop()
-        await self.start()
 
     async def evaluate(self, expressions: str, *, timeout_seconds: float = 60) -> str:
         """Evaluate Erlang expressions in the node and return the last value's text.
@@ -281,26 +259,10 @@ class Ejabberd:
                 path.touch(mode=0o600)
                 path.write_bytes(certificate.pem + certificate.key_pem)
 
-    async def __aenter__(self) -> Self:
+    async def prepare(self) -> None:
         await self._write()
         if self._publish:
-            for domain in self.domains:
-                self._dns.add_srv(domain, f"xmpp.{domain}", self.s2s_port)
-                self._dns.add_address(f"xmpp.{domain}", self.address)
-        try:
-            await self.start()
-        except BaseException:
-            await self.kill()
-            raise
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        await self.kill()
+            announce(self._dns, self.domains, self.address, self.s2s_port)
 
 
 def _erlang_libraries() -> str:

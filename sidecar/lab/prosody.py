@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from sidecar.lab.addresses import free_ports, fresh_address, require_free
 from sidecar.lab.certificates import self_signed
 from sidecar.lab.dns import DnsServer
 from sidecar.lab.faults import Missing
-from sidecar.lab.output import Output
 from sidecar.lab.process import Process, run
 from sidecar.lab.prosody_config import ProsodyPlace, ProsodySettings, render
+from sidecar.lab.server import Server, announce
 
 _UNBOUND = "lunbound.so"
 
@@ -29,7 +27,7 @@ def require_prosody() -> None:
         raise Missing("lua-unbound", "lua-unbound")
 
 
-class Prosody:
+class Prosody(Server):
     """`async with Prosody(settings, directory=..., dns=...) as prosody`, ready to be used.
 
     Publishes `_xmpp-server` SRV and address records for its domains in `dns`.
@@ -65,19 +63,6 @@ class Prosody:
         return self.directory / "prosody.cfg.lua"
 
     @property
-    def output(self) -> Output:
-        """The server's log, all levels from `settings.log_level` up."""
-        return self._process.output
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    @property
-    def running(self) -> bool:
-        return self._process.running
-
-    @property
     def domains(self) -> tuple[str, ...]:
         """The domains other servers may reach: hosts and rooms."""
         return (*self.settings.hosts, *self.settings.rooms)
@@ -91,16 +76,6 @@ class Prosody:
             ports.append(self.component_port)
         # What connects from here on is served once all hosts are up.
         await self._process.wait_listening(self.address, *ports)
-
-    async def stop(self) -> None:
-        await self._process.stop()
-
-    async def kill(self) -> None:
-        await self._process.kill()
-
-    async def restart(self) -> None:
-        await self.stop()
-        await self.start()
 
     async def shell(self, command: str) -> str:
         """Run one command of Prosody's shell, as in `host:activate("a.example")`."""
@@ -143,25 +118,9 @@ class Prosody:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{user}.dat").write_text(f'return {{ ["password"] = "{password}"; }};\n')
 
-    async def __aenter__(self) -> Self:
+    async def prepare(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "data").mkdir(exist_ok=True)
         self._write()
         if self._publish:
-            for domain in self.domains:
-                self._dns.add_srv(domain, f"xmpp.{domain}", self.s2s_port)
-                self._dns.add_address(f"xmpp.{domain}", self.address)
-        try:
-            await self.start()
-        except BaseException:
-            await self.kill()
-            raise
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        await self.kill()
+            announce(self._dns, self.domains, self.address, self.s2s_port)

@@ -8,14 +8,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from sidecar.lab.dns import DnsServer
 from sidecar.lab.ejabberd import Ejabberd
-from sidecar.lab.output import Output
 from sidecar.lab.process import Process
 from sidecar.lab.prosody import Prosody
+from sidecar.lab.server import Server
 
 _REPOSITORY = Path(__file__).parents[2]
 PROSODY_MODULES = _REPOSITORY / "contrib" / "prosody"
@@ -64,7 +63,7 @@ class SidecarSettings:
     """More environment variables; a PYTHONPATH goes in front of ours."""
 
 
-class Sidecar:
+class Sidecar(Server):
     """`async with Sidecar(settings, directory=..., dns=...) as sidecar`, linked to its servers."""
 
     def __init__(self, settings: SidecarSettings, *, directory: Path, dns: DnsServer) -> None:
@@ -86,19 +85,6 @@ class Sidecar:
     def state_directory(self) -> Path:
         return self.directory / "state"
 
-    @property
-    def output(self) -> Output:
-        """What the daemon logs, and its keyd child."""
-        return self._process.output
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    @property
-    def running(self) -> bool:
-        return self._process.running
-
     async def start(self) -> None:
         """Start it and return when every link is up."""
         before = self.output.mark()
@@ -112,23 +98,9 @@ class Sidecar:
             rf"link {re.escape(jid)}: connected", after=after, timeout_seconds=timeout_seconds
         )
 
-    def signal(self, number: int) -> None:
-        self._process.signal(number)
-
-    async def stop(self) -> None:
-        await self._process.stop()
-
-    async def kill(self) -> None:
-        """End the daemon, and what it started, with SIGKILL."""
-        await self._process.kill()
-
     async def wait(self) -> int:
         """Return the exit status once the daemon has ended."""
         return await self._process.wait()
-
-    async def restart(self) -> None:
-        await self.stop()
-        await self.start()
 
     def write(self) -> None:
         """Write sidecar.toml and the secret files from `settings`."""
@@ -163,21 +135,10 @@ class Sidecar:
             ]
         self.config_path.write_text("\n".join([*lines, self.settings.toml, ""]))
 
-    async def __aenter__(self) -> Self:
+    async def prepare(self) -> None:
         self.write()
-        try:
-            await self.start()
-        except BaseException:
-            await self.kill()
-            raise
-        return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
+    async def leave(self) -> None:
         await self._process.stop(grace_seconds=5)
 
 
