@@ -53,11 +53,14 @@ class Node(EjabberdHost):
         )
 
     async def redo(self) -> None:
+        await self.join()
+        await super().redo()
+
+    async def join(self) -> None:
         if self._other:
             await self.server.ctl("join_cluster", self._other.server.node)
             await self.server.evaluate(_JOINED)  # ejabberd 24.12 joins in the background
             self._other = None
-        await super().redo()
 
 
 class Cluster(World):
