@@ -91,7 +91,11 @@ def rotate(domain: str | None, every: bool, admin_socket: Path) -> None:
     """Make a new secret for DOMAIN. Keys issued before still verify until they expire."""
     if (domain is None) != every:
         raise click.UsageError("expected either a DOMAIN or --all")
-    _show(ask_or_exit(admin_socket, RotateSecret(domain), Changed), "rotated")
+    changed = ask_or_exit(admin_socket, RotateSecret(domain), Changed)
+    for name, number in changed.versions:
+        click.echo(f"{name}: version {number} issues now")
+    if changed.count > len(changed.versions):
+        click.echo(f"... {changed.count} domains in all")
 
 
 @secret.command("revoke")
@@ -103,7 +107,12 @@ def revoke(domain: str, number: int | None, admin_socket: Path) -> None:
 
     If it was the active one, the next is active with the same answer.
     """
-    _show(ask_or_exit(admin_socket, RevokeSecret(domain, number), Changed), "revoked")
+    changed = ask_or_exit(admin_socket, RevokeSecret(domain, number), Changed)
+    done = [version for _, version in changed.versions]
+    if len(done) > 1 and done[-1] != number:  # the one made in its place is the last
+        click.echo(f"{domain}: {_named(done[:-1])} revoked, version {done[-1]} issues now")
+    else:
+        click.echo(f"{domain}: {_named(done)} revoked")
 
 
 @secret.command("import")
@@ -134,7 +143,10 @@ def import_secret(
     """
     material = _material(secret_file, cookie_file)
     request = ImportSecret(domain, material, days * _SECONDS_PER_DAY, issue)
-    _show(ask_or_exit(admin_socket, request, Changed), "imported")
+    changed = ask_or_exit(admin_socket, request, Changed)
+    trusted, *issuing = (number for _, number in changed.versions)
+    also = "".join(f", version {number} issues under it now" for number in issuing)
+    click.echo(f"{domain}: version {trusted} imported, trusted for {days} days{also}")
 
 
 def _material(secret_file: IO[bytes] | None, cookie_file: IO[bytes] | None) -> bytes:
@@ -151,8 +163,5 @@ def _material(secret_file: IO[bytes] | None, cookie_file: IO[bytes] | None) -> b
     return material
 
 
-def _show(changed: Changed, verb: str) -> None:
-    for domain, number in changed.versions:
-        click.echo(f"{verb}: {domain} version {number}")
-    if changed.count > len(changed.versions):
-        click.echo(f"... {changed.count} in all")
+def _named(numbers: list[int]) -> str:
+    return f"version{'s' * (len(numbers) > 1)} {' and '.join(map(str, numbers))}"

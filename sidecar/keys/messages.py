@@ -202,7 +202,11 @@ class VersionList(_Message, frozen=True, tag="versions"):
 
 
 class Changed(_Message, frozen=True, tag="changed"):
-    """How many versions were made or revoked, and the first of them: (domain, number)."""
+    """How many versions were made or revoked, and the first of them: (domain, number).
+
+    Of a revocation the version asked for comes after those that shared its secret, and last, where
+    it was the active one, the version made in its place.
+    """
 
     count: int
     versions: list[tuple[str, int]]

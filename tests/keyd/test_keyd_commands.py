@@ -32,8 +32,8 @@ def run(keyd, *arguments, input=None):
 def test_list_shows_every_version_and_no_secret(running_keyd):
     running_keyd.ask(IssueKey(*TRIPLE))
     assert (
-        "rotated: capulet.example version 2"
-        in run(running_keyd, "secret", "rotate", "capulet.example").output
+        "capulet.example: version 2 issues now\n"
+        == run(running_keyd, "secret", "rotate", "capulet.example").output
     )
     shown = run(running_keyd, "secret", "list")
     assert shown.exit_code == 0
@@ -53,11 +53,30 @@ def test_list_shows_every_version_and_no_secret(running_keyd):
 def test_revoke_takes_effect_with_its_answer(running_keyd):
     key = running_keyd.ask(IssueKey(*TRIPLE)).key
     ran = run(running_keyd, "secret", "revoke", "Capulet.Example")
-    assert ran.output.splitlines() == [
-        "revoked: capulet.example version 1",
-        "revoked: capulet.example version 2",
-    ]
+    assert ran.output == "capulet.example: version 1 revoked, version 2 issues now\n"
     assert running_keyd.ask(VerifyKey(*TRIPLE, key)).reason == "version-revoked"
+
+
+def test_revoke_says_which_version_went_and_which_one_issues(running_keyd):
+    running_keyd.ask(IssueKey(*TRIPLE))
+    run(running_keyd, "secret", "rotate", "--all")
+
+    def revoke(*arguments):
+        return run(running_keyd, "secret", "revoke", "capulet.example", *arguments).output
+
+    assert revoke("--version", "1") == "capulet.example: version 1 revoked\n"
+    assert revoke("--version", "2") == "capulet.example: version 2 revoked, version 3 issues now\n"
+    assert revoke() == "capulet.example: version 3 revoked, version 4 issues now\n"
+
+
+def test_import_to_issue_says_so_and_its_revocation_names_both(running_keyd):
+    command = ["secret", "import", "capulet.example", "--secret-file", "-", "--issue"]
+    assert run(running_keyd, *command, input="prosody's own").output == (
+        "capulet.example: version 1 imported, trusted for 7 days, version 2 issues under it now\n"
+    )
+    assert run(running_keyd, "secret", "revoke", "capulet.example").output == (
+        "capulet.example: versions 1 and 2 revoked, version 3 issues now\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -73,6 +92,7 @@ def test_import_makes_native_keys_verify_and_never_shows_the_secret(
     command = ["secret", "import", "capulet.example", "--days", "3", *arguments]
     ran = run(running_keyd, *command, input=given)
     assert ran.exit_code == 0, ran.output
+    assert ran.output == "capulet.example: version 1 imported, trusted for 3 days\n"
     native = KeyMaker(secret).key(b"montague.example capulet.example S1")
     assert running_keyd.ask(VerifyKey(*TRIPLE, native)).outcome == "valid"
     shown = run(running_keyd, "secret", "list", "--json").output
