@@ -31,13 +31,18 @@ class KeydProcess:
             self.wait_until_serving()
 
     def wait_until_serving(self):
+        """On both sockets, which are opened one after the other."""
+        for path in (self.socket, self.state / "admin.sock"):
+            self._wait_until_listening(path)
+
+    def _wait_until_listening(self, path):
         deadline = time.monotonic() + 30
         while True:
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()
             with socket.socket(socket.AF_UNIX) as probe:
                 try:
-                    probe.connect(str(self.socket))
+                    probe.connect(str(path))
                     return
                 except OSError:
                     time.sleep(0.01)
