@@ -156,6 +156,14 @@ class EjabberdHost(HostServer):
         self._write(f"{_MODULE}.yml", self.bolt())
         await self._ejabberd.ctl("reload_config")
 
+    async def timers(self) -> set[str]:
+        """What the node's timer server is to do later, by reference."""
+        rows = await self._ejabberd.evaluate(
+            """[element(1, Row) || Table <- ets:all(),
+                ets:info(Table, owner) == whereis(timer_server), Row <- ets:tab2list(Table)]"""
+        )
+        return set(re.findall(r"#Ref<[\d.]+>", rows))
+
     async def _watch_stock(self) -> None:
         await self._ejabberd.evaluate(_WATCH)
 

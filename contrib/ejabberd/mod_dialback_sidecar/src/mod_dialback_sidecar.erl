@@ -38,7 +38,7 @@ start(Host, Opts) ->
     case ?LINK:start(Host, Opts) of
         {ok, _Pid} = Started ->
             hooks(add, answering(Host) ++ global() ++ asking(Host)),
-            hooks(delete, afterwards(Host)),
+            end_afterwards(Host),
             Started;
         Error ->
             Error
@@ -55,13 +55,33 @@ stop(Host) ->
     ?LINK:stop(Host, Why),
     [?COMPONENT:hang_up(Domain) || Why == removal, Domain <- ?COMPONENT:only_of(Host)],
     hooks(delete, answering(Host)),
-    [{ok, _} = timer:apply_after(?AFTERWARDS_MS, ejabberd_hooks, delete, tuple_to_list(Hook))
-     || Hook <- afterwards(Host)],
+    end_afterwards_later(Host),
     ?COMPONENT:configured(Host, []),
     case gen_mod:is_loaded_elsewhere(Host, ?MODULE) of
         true -> ok;
         false -> hooks(delete, global())
     end.
+
+%% The timers call code that stays; only a term can remember them, for no process of ours does.
+%% (Undoing stops a module twice: when the configuration goes, and when the code does.)
+end_afterwards_later(Host) ->
+    cancel_timers(Host),
+    Timers = [begin
+                  {ok, Timer} = timer:apply_after(?AFTERWARDS_MS, ejabberd_hooks, delete,
+                                                  tuple_to_list(Hook)),
+                  Timer
+              end || Hook <- afterwards(Host)],
+    persistent_term:put({?MODULE, afterwards, Host}, Timers).
+
+%% Left running, the timers would cut short what follows the next stop.
+end_afterwards(Host) ->
+    cancel_timers(Host),
+    hooks(delete, afterwards(Host)).
+
+cancel_timers(Host) ->
+    Key = {?MODULE, afterwards, Host},
+    lists:foreach(fun timer:cancel/1, persistent_term:get(Key, [])),
+    persistent_term:erase(Key).
 
 %% Whether the module is to come back: it is still configured when it is updated.
 why(Host) ->
