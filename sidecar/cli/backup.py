@@ -19,5 +19,6 @@ def backup(file: Path, admin_socket: Path) -> None:
     It opens with the key-encryption key only: keep that elsewhere. `dialback-keyd --restore FILE`
     puts it in place of a store that is lost.
     """
-    ask_or_exit(admin_socket, Backup(str(file.absolute())), Done)
+    path = file.absolute()
+    ask_or_exit(admin_socket, Backup(str(path)), Done, about=path)
     click.echo(f"wrote {file}")

@@ -28,6 +28,9 @@ _REASONS = {
     "kek-file-not-ours": "the key service cannot write to the file of the key-encryption key:"
     " put a new key before the old one there, restart it, and remove the old one",
     "file-exists": "that file exists",
+    "no-such-directory": "the key service finds no such directory",
+    "path-not-writable": "the key service's user cannot write there",
+    "no-room-there": "there is no room on that disk",
 }
 
 
@@ -47,8 +50,13 @@ admin_socket_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-def ask_or_exit(path: Path, request: AdminRequest, wanted: type[_Wanted]) -> _Wanted:
-    """Return the reply; say in words why there is none and exit with status 1 otherwise."""
+def ask_or_exit(
+    path: Path, request: AdminRequest, wanted: type[_Wanted], *, about: object = None
+) -> _Wanted:
+    """Return the reply; say in words why there is none and exit with status 1 otherwise.
+
+    What the request was `about` is named after the words.
+    """
     try:
         reply: Reply = ask(path, request)
     except KeyServiceUnavailable as error:
@@ -57,7 +65,8 @@ def ask_or_exit(path: Path, request: AdminRequest, wanted: type[_Wanted]) -> _Wa
     if isinstance(reply, wanted):
         return reply
     reason = reply.reason if isinstance(reply, Refused) else type(reply).__name__
-    click.echo(f"refused: {_REASONS.get(reason, reason)}", err=True)
+    named = "" if about is None else f": {about}"
+    click.echo(f"refused: {_REASONS.get(reason, reason)}{named}", err=True)
     sys.exit(EXIT_UNAVAILABLE)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from sidecar.keyd.alarms import Alarms
 from sidecar.keyd.durable_ledger import DurableLedger
 from sidecar.keyd.kek_rotation import KekRotation
-from sidecar.keyd.secret_store import SecretStore
+from sidecar.keyd.secret_store import CannotCopy, SecretStore
 from sidecar.keyd.versions import NotDone, Versions
 from sidecar.keys.lifecycle import State, VersionFacts, state_of
 from sidecar.keys.messages import (
@@ -36,6 +37,13 @@ log = logging.getLogger(__name__)
 
 _DOMAINS_PER_LIST = 16
 _NAMED_PER_CHANGE = 100
+_CANNOT_COPY = {
+    errno.EEXIST: "file-exists",
+    errno.ENOENT: "no-such-directory",
+    errno.ENOTDIR: "no-such-directory",
+    errno.ENOSPC: "no-room-there",
+    errno.EDQUOT: "no-room-there",
+}
 
 
 class Administration:
@@ -64,8 +72,6 @@ class Administration:
             return self._do(request, now_ms)
         except NotDone as error:
             return Refused(error.reason)
-        except FileExistsError:
-            return Refused("file-exists")
         except (sqlite3.Error, OSError) as error:
             self._alarms.sound("store-failed", type(request).__name__, str(error), now_ms)
             return Failed("store-failed")
@@ -88,11 +94,18 @@ class Administration:
             case Backup(path):
                 if self._kek.under_way:
                     raise NotDone("kek-rotation-under-way")
-                self._store.copy_to(Path(path))
-                log.info("wrote a backup to %s", path)
+                self._back_up(Path(path))
             case GetStatus():
                 return self._status(now_ms)
         return Done()
+
+    def _back_up(self, path: Path) -> None:
+        try:
+            self._store.copy_to(path)
+        except CannotCopy as error:
+            log.warning("cannot write a backup to %s: %s", path, error)
+            raise NotDone(_CANNOT_COPY.get(error.errno, "path-not-writable")) from error
+        log.info("wrote a backup to %s", path)
 
     def _list(self, request: ListVersions, now_ms: int) -> VersionList:
         if request.domain is not None:

@@ -5,6 +5,7 @@ Every row is sealed as a whole (`sidecar.keyd.sealing`), also after its secret i
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -12,12 +13,21 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from sidecar.errors import SidecarError
 from sidecar.keyd.migrations import check_schema, migrate
 from sidecar.keyd.sealing import DamagedRow, Sealer
 from sidecar.keys.lifecycle import VersionFacts
 
 _COLUMNS = "id, domain, number, kind, created_ms, ends_ms, revoked_ms, removed_ms"
 _GONE_KEPT = 16
+
+
+class CannotCopy(SidecarError):
+    """Nothing can be written where a copy of the store should go; the store is well."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(os.strerror(number))
+        self.errno = number
 
 
 class SecretStore:
@@ -199,13 +209,25 @@ class SecretStore:
             self._database.execute("INSERT INTO fact VALUES (?, ?)", (name, value))
 
     def copy_to(self, path: Path) -> None:
-        """Write a consistent copy, still sealed. Raises FileExistsError, OSError."""
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        copy = sqlite3.connect(path)
+        """Write a consistent copy, still sealed, or nothing.
+
+        Raises CannotCopy when it is the place of the copy that will not do, else sqlite3.Error.
+        """
         try:
-            self._database.backup(copy)
-        finally:
-            copy.close()
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise CannotCopy(error.errno or errno.EIO) from error
+        try:
+            copy = sqlite3.connect(path)
+            try:
+                self._database.backup(copy)
+            finally:
+                copy.close()
+        except BaseException as error:
+            path.unlink(missing_ok=True)
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+                raise CannotCopy(errno.ENOSPC) from error  # the store itself is only read
+            raise
 
     def close(self) -> None:
         self._database.close()

@@ -124,12 +124,27 @@ def test_kek_rotates_by_command(running_keyd):
     assert len(after.split()) == 1
 
 
+def test_backup_to_a_place_that_will_not_do_is_refused_by_name_without_alarm(
+    running_keyd, tmp_path
+):
+    running_keyd.ask(IssueKey(*TRIPLE))
+    for place in (tmp_path / "missing" / "backup", running_keyd.log / "backup"):
+        ran = run(running_keyd, "backup", str(place))
+        assert ran.exit_code == 1
+        assert ran.output == f"refused: the key service finds no such directory: {place}\n"
+    place = tmp_path / ("b" * 300)
+    ran = run(running_keyd, "backup", str(place))
+    assert ran.output == f"refused: the key service's user cannot write there: {place}\n"
+    assert json.loads(run(running_keyd, "status", "--json").output)["alarms"] == []
+
+
 def test_restored_backup_has_a_new_secret_for_each_domain_and_no_ledger(running_keyd, tmp_path):
     key = running_keyd.ask(IssueKey(*TRIPLE)).key
     running_keyd.ask(IssueKey("mantua.example", "montague.example", "S1"))
     file = tmp_path / "backup"
     assert run(running_keyd, "backup", str(file)).exit_code == 0
-    assert run(running_keyd, "backup", str(file)).output == "refused: that file exists\n"
+    again = run(running_keyd, "backup", str(file))
+    assert again.output == f"refused: that file exists: {file}\n"
     running_keyd.stop()
 
     second = KeydProcess(tmp_path)

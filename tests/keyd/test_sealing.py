@@ -1,6 +1,9 @@
 """Secrets at rest: sealed, bound to their row, and sealed again under a new key."""
 
+import errno
+import os
 import sqlite3
+from contextlib import suppress
 
 import pytest
 from key_house import House
@@ -12,6 +15,7 @@ from sidecar.keys.ledger import VALID
 from sidecar.keys.messages import (
     Backup,
     Done,
+    Failed,
     GetStatus,
     KeyIssued,
     Refused,
@@ -179,6 +183,41 @@ def test_backup_is_a_sealed_copy_that_opens_with_the_kek(house, tmp_path):
     restored = House(copy)
     assert restored.secret("capulet.example") == secret
     assert restored.states() == [(1, "active")]
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        (errno.EACCES, "path-not-writable"),
+        (errno.EROFS, "path-not-writable"),
+        (errno.ENOENT, "no-such-directory"),
+        (errno.ENOSPC, "no-room-there"),
+    ],
+)
+def test_backup_that_cannot_be_begun_is_refused_without_alarm(house, monkeypatch, number, reason):
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", fail)
+        assert house.admin(Backup("/srv/backup")) == Refused(reason)
+    assert house.alarms() == set()
+
+
+def test_backup_that_fills_its_disk_is_refused_and_leaves_nothing_there(house, small_disk):
+    with (small_disk / "fill").open("wb", buffering=0) as fill, suppress(OSError):
+        while True:
+            fill.write(b"x" * 4096)
+    assert house.admin(Backup(str(small_disk / "backup"))) == Refused("no-room-there")
+    assert [each.name for each in small_disk.iterdir()] == ["fill"]
+    assert house.alarms() == set()
+
+
+def test_backup_of_a_store_that_cannot_be_read_is_an_alarm(house, tmp_path):
+    house.store.path.write_bytes(b"no database at all" * 1000)
+    assert house.admin(Backup(str(tmp_path / "backup"))) == Failed("store-failed")
+    assert ("store-failed", "Backup") in house.alarms()
+    assert not (tmp_path / "backup").exists()
 
 
 def test_systemd_credential_is_found_and_its_acl_is_no_offence(tmp_path, monkeypatch):
