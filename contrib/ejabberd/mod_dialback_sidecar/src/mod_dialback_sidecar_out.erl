@@ -133,9 +133,16 @@ no_key(Why, State) ->
 %% The native way out would refuse all stanzas for up to `s2s_max_retry_delay'. This stream ends,
 %% what it holds is returned with an error that says "wait", and the next stanza opens another.
 end_for_now(State) ->
+    be_found_no_more(State),
     ejabberd_s2s_out:stop_async(self()),
     Text = <<"could not authenticate to the remote server">>,
     State#{stop_reason => {auth, Text}, dialback_sidecar => #{phase => done}}.
+
+%% A stanza that is routed to a stream while it ends is lost without a word.
+be_found_no_more(#{server := Server, remote_server := Remote}) ->
+    try mnesia:dirty_delete_object({s2s, {Server, Remote}, self()})
+    catch exit:{aborted, _} -> ok % another layout of ejabberd's own table: then as it was
+    end.
 
 native(State) ->
     {stop, State1} = mod_s2s_dialback:s2s_out_auth_result(
