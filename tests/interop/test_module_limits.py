@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import signal
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 
 import pytest
 import pytest_asyncio
 from conftest import open_world
-from ejabberd_host import EjabberdHost
 from host_servers import CAPULET, HostServer, HostSettings
 from raw_stream import DIALBACK, condition
 from world import MESSAGE, Visit, World, message
@@ -56,21 +54,3 @@ async def test_no_key_for_a_stream_id_that_is_none(visit: Visit, unusable: str) 
     peer.new_stream_id = honest
     await juliet.send(message(to=f"romeo@{peer.domain}", text="and now?"))
     await peer.next_stanza()
-
-
-async def test_sender_that_the_access_rule_of_ejabberd_denies_is_forbidden(visit: Visit) -> None:
-    host = visit.host
-    if not isinstance(host, EjabberdHost):
-        pytest.skip("Prosody has no such rule")
-    peer = await visit.peer()
-    whole = host.server.settings
-    denied = {**whole.options, "s2s_access": [{"deny": "all"}]}
-    await host.server.configure(replace(whole, options=denied))
-    try:
-        stream = await visit.stream(peer)
-        answer = await peer.authenticate(stream, target=CAPULET)
-        assert (answer.get("type"), condition(answer)) == ("error", "forbidden")
-        assert visit.decisions("check", sender=peer.domain) == []
-    finally:
-        await host.server.configure(whole)
-    assert (await peer.authenticate(stream, target=CAPULET)).get("type") == "valid"
