@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import secrets
 import socket
 from typing import cast
 
@@ -72,7 +73,7 @@ class Stream(asyncio.Protocol):
 
     def next_stream_id(self) -> bytes:
         """The stream ID for a response header."""
-        raise NotImplementedError
+        return secrets.token_hex(8).encode()
 
     # asyncio.Protocol
 

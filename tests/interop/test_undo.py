@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
-import pytest
 import pytest_asyncio
 from conftest import open_world
 from ejabberd_host import EjabberdHost
@@ -114,15 +113,3 @@ async def test_key_of_stock_dialback_under_way_is_still_accepted_after_bolting_o
         assert (await stream.receive(DIALBACK + "verify")).get("type") == expected
     await peer.accept_result(outbound, element)
     await peer.next_stanza()
-
-
-async def test_bolting_on_again_stops_the_timers_of_undoing_it(visit: Visit) -> None:
-    """Else they would end early what the next undoing leaves behind."""
-    if not isinstance(visit.host, EjabberdHost):
-        pytest.skip("only ejabberd's module leaves somebody behind")
-    others = await visit.host.timers()
-    await visit.host.undo()
-    ours = await visit.host.timers() - others
-    assert ours
-    await redo(visit)
-    assert not ours & await visit.host.timers()
