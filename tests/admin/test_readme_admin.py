@@ -6,12 +6,13 @@ import asyncio
 import os
 import re
 import shlex
+import shutil
 import socket
 from pathlib import Path
 
-import pytest
 from daemon_process import Daemon
 
+from sidecar.lab.faults import Missing
 from sidecar.lab.sidecar import ENVIRONMENT, command
 
 README = Path(__file__).parents[2] / "README.md"
@@ -53,8 +54,8 @@ async def _type(line: str, before: str, environment: dict[str, str]) -> tuple[in
 
 
 async def test_every_line_of_the_section_does_what_it_says(tmp_path: Path) -> None:
-    if not any((Path(place) / "curl").exists() for place in os.environ["PATH"].split(":")):
-        pytest.skip("curl is not installed")
+    if shutil.which("curl") is None:
+        raise Missing("curl", "curl")
     address = f"127.0.0.1:{_free_port()}"
     async with Daemon(tmp_path, listen=address) as daemon:
         await daemon.make_secret(DOMAIN)
