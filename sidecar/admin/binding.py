@@ -63,6 +63,8 @@ async def _body(request: web.Request) -> dict[str, Any]:
         return {}
     if request.content_type != "application/json":
         raise ProblemResponse("unsupported-media-type")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise ProblemResponse("unsupported-media-type", "the body must not be compressed")
     try:
         fields = msgspec.json.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

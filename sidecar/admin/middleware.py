@@ -69,7 +69,7 @@ def refuse_foreign_names(names: Set[str]) -> Callable[..., Awaitable[web.StreamR
         if not over_unix_socket(request) and not _is_ours(_name(request.host), names):
             raise ProblemResponse("host-not-allowed", f"Host is {shorten(request.host)}")
         origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc != request.host:
+        if origin is not None and _authority(origin) != request.host:
             raise ProblemResponse("origin-not-allowed", f"Origin is {shorten(origin)}")
         return await handler(request)
 
@@ -92,6 +92,14 @@ def _name(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.partition(":")[0].lower()
+
+
+def _authority(origin: str) -> str:
+    """Host and port of an Origin; empty when it has none (`null`), or is nonsense."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
 
 
 def _is_ours(name: str, names: Set[str]) -> bool:

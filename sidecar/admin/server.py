@@ -43,6 +43,7 @@ class AdminServer:
             access_log=None,
             logger=_quiet(),
             shutdown_timeout=_SHUTDOWN_SECONDS,
+            auto_decompress=False,
         )
         self.failed: list[str] = []
         """Addresses where it does not listen although it should."""

@@ -7,6 +7,7 @@ gone, is told by an event `gap` that something was missed.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import msgspec
 
 EventKind = Literal["handshake", "link", "secret", "alarm", "gap"]
 _KEPT = 4096
+_NUMBER = re.compile(r"[0-9]{1,18}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,6 @@ class Events:
         if last_id is None:
             return self._last, False
         start, _, number = last_id.partition("-")
-        if start != str(self._start) or not number.isdecimal() or int(number) > self._last:
+        if start != str(self._start) or not _NUMBER.match(number) or int(number) > self._last:
             return self._last, True
         return int(number), False
