@@ -22,6 +22,7 @@ from sidecar.lab.certificates import Certificate, self_signed
 from sidecar.lab.dns import DnsServer
 
 Answer = Callable[[RawStream, Element], Awaitable[None]]
+DIALBACK_FEATURE = "<dialback xmlns='urn:xmpp:features:dialback'><errors/></dialback>"
 STANZAS = ("{jabber:server}message", "{jabber:server}iq", "{jabber:server}presence")
 
 
@@ -54,6 +55,7 @@ class RawPeer:
         self.new_stream_id: Callable[[], str] = lambda: secrets.token_hex(12)
         self.on_verify: Answer = self.verify_honestly
         self.on_result: Answer = self.accept_result
+        self.dialback_feature = DIALBACK_FEATURE
         self.after_features = ""
         """XML sent right after the stream features on streams that others opened."""
         self._dns = dns
@@ -215,8 +217,8 @@ class RawPeer:
         )
         starttls = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>" if offer_tls else ""
         await stream.send(
-            f"<stream:features>{starttls}<dialback xmlns='urn:xmpp:features:dialback'>"
-            f"<errors/></dialback></stream:features>{'' if offer_tls else self.after_features}"
+            f"<stream:features>{starttls}{self.dialback_feature}</stream:features>"
+            f"{'' if offer_tls else self.after_features}"
         )
         if not offer_tls:
             self._greeted.put_nowait(None)

@@ -48,6 +48,8 @@ class RawStream:
         """What arrived and nobody took with `receive`."""
         self.everything: list[Element] = []
         """What arrived, all of it."""
+        self.said = bytearray()
+        """The bytes of the other end's latest stream: what parsing does not show."""
         self.ended = False
         self.encrypted = False
         self._changed = asyncio.Event()
@@ -211,6 +213,7 @@ class RawStream:
     async def _read(self) -> None:
         try:
             while data := await self._reader.read(65536):
+                self.said += data
                 self._parser.Parse(data, False)
         except (OSError, expat.ExpatError):
             pass
@@ -225,6 +228,7 @@ class RawStream:
         """Expect a new stream header, after TLS or SASL."""
         self.header = {}
         self.elements.clear()
+        self.said.clear()
         self._on_header.clear()
         self._depth = 0
         self._builder = TreeBuilder()

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import re
-from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from xml.etree.ElementTree import Element
 
-from host_servers import CAPULET, PASSWORD, VERONA, HostServer
-from raw_client import log_in
-from raw_peer import RawPeer
-from raw_stream import RawStream
+from guests import MESSAGE, Guests, body, message
+from host_servers import HostServer
 
 from sidecar.lab.network import Network
 from sidecar.lab.process import Process
 from sidecar.lab.sidecar import ENVIRONMENT, Sidecar, SidecarSettings, command
 
 EVERY_LOGGER_AT_DEBUG = {"PYTHONPATH": str(Path(__file__).parent / "loud")}
-MESSAGE = "{jabber:client}message"
-_numbers = itertools.count(1)
+
+__all__ = ["MESSAGE", "Visit", "World", "body", "message"]
 
 
 class World:
@@ -90,10 +85,11 @@ class World:
         return [output.text() for output in (*outputs, *([self.keyd.output] if self.keyd else []))]
 
 
-class Visit:
+class Visit(Guests):
     """One test's stay in a world: marks where the logs stood, and ends what it opened."""
 
     def __init__(self, world: World) -> None:
+        super().__init__(world.host, world.network)
         self.world = world
         self.host = world.host
         self.sidecar = world.sidecar
@@ -102,45 +98,6 @@ class Visit:
         """Where the log of `sidecar` stood; decisions count from here."""
         outputs = [world.host.output, *(s.output for s in world.sidecars.values())]
         self._marks = [(output, output.mark()) for output in outputs]
-        self._stack = AsyncExitStack()
-
-    # who takes part
-
-    async def peer(self, name: str = "peer", *, tls: bool = True) -> RawPeer:
-        """A remote server with a domain of its own, new to the host server."""
-        return await self.peer_for(f"{name}-{next(_numbers)}.example", tls=tls)
-
-    async def peer_for(self, *domains: str, tls: bool = True, publish: bool = True) -> RawPeer:
-        """A remote server for these domains; with `publish=False` nobody finds it."""
-        network = self.world.network
-        peer = RawPeer(
-            *domains,
-            dns=network.dns,
-            directory=network.new_directory("peer"),
-            tls=tls,
-            publish=publish,
-        )
-        return await self._stack.enter_async_context(peer)
-
-    async def stream(
-        self,
-        peer: RawPeer,
-        *,
-        sender: str | None = None,
-        target: str = CAPULET,
-        tls: bool | None = None,
-    ) -> RawStream:
-        """A stream from `peer` to the host server, before any dialback."""
-        return await peer.connect(
-            self.host.address, self.host.s2s_port, target=target, sender=sender, tls=tls
-        )
-
-    async def log_in(self, user: str) -> RawStream:
-        """A local user's client; `juliet`, `nurse` or `escalus`."""
-        jid = f"{user}@{VERONA if user == 'escalus' else CAPULET}"
-        stream = await log_in(jid, PASSWORD, self.host.address, self.host.c2s_port)
-        self._stack.callback(stream.abort)
-        return stream
 
     def turn_to(self, sidecar: Sidecar) -> None:
         """Look at the decisions of this sidecar from now on."""
@@ -178,42 +135,12 @@ class Visit:
         queries = self.world.network.dns.queries
         return [query.name for query in queries if f".{query.name}".endswith(f".{domain}")]
 
-    async def delivered_to(self, juliet: RawStream) -> list[str]:
-        """The bodies of the messages that reached juliet until now.
-
-        A message of the nurse's is the fence: what was delivered came before it.
-        """
-        nurse = await self.log_in("nurse")
-        fence = f"fence {next(_numbers)}"
-        await nurse.send(
-            f"<message to='juliet@{CAPULET}' type='chat'><body>{fence}</body></message>"
-        )
-        await juliet.receive(MESSAGE, where=lambda element: body(element) == fence)
-        return [body(element) for element in juliet.elements if element.tag == MESSAGE]
-
-    async def __aenter__(self) -> Self:
-        return self
-
     async def __aexit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        await self._stack.aclose()
+        await super().__aexit__(kind, error, tb)
         for output, mark in self._marks:
             print(f"--- {output.name} ---", output.text(mark), sep="\n")  # shown when a test fails
-
-
-def body(element: Element) -> str:
-    """The text of a message."""
-    for child in element:
-        if child.tag.endswith("}body"):
-            return child.text or ""
-    return ""
-
-
-def message(*, to: str, text: str, sender: str | None = None) -> str:
-    """A chat message; clients leave `sender` to their server."""
-    from_ = "" if sender is None else f" from='{sender}'"
-    return f"<message{from_} to='{to}' type='chat'><body>{text}</body></message>"
