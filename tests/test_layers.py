@@ -17,6 +17,7 @@ TIERS = {
     "sidecar.names": 0,
     "sidecar.jobs": 0,
     "sidecar.logs": 0,
+    "sidecar.preconditions": 0,
     "sidecar.config": 0,
     "sidecar.protocol": 1,
     "sidecar.keys": 1,

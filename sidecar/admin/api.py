@@ -9,10 +9,12 @@ from aiohttp import web
 
 from sidecar.admin.authentication import identify
 from sidecar.admin.binding import read_input, read_repeat_key
+from sidecar.admin.entity_tags import answers_condition, quoted, read_precondition
 from sidecar.admin.middleware import Handler
 from sidecar.admin.routes import ROUTES, Route
 from sidecar.operations import REGISTRY, Call, Parts
 from sidecar.operations.operation import AnyOperation
+from sidecar.preconditions import NO_PRECONDITION
 
 _encoder = msgspec.json.Encoder()
 
@@ -28,10 +30,21 @@ def add_operations(application: web.Application, parts: Parts) -> None:
 def _handler(operation: AnyOperation, route: Route, parts: Parts) -> Handler:
     async def handle(request: web.Request) -> web.Response:
         caller = await identify(request, parts)
-        call = Call(caller, read_repeat_key(request, operation))
+        repeat_key = read_repeat_key(request, operation)
+        shows_resource = operation.tagged and not operation.acts
+        condition = NO_PRECONDITION
+        if operation.conditional or shows_resource:
+            condition = read_precondition(request)
+        call = Call(caller, repeat_key, condition)
         operation.check(call)
         given = await read_input(request, operation, route)
-        return answer(await operation.do(parts, call, given), route.status)
+        content = await operation.do(parts, call, given)
+        response = answer(content, route.status)
+        if shows_resource and not answers_condition(condition, content):
+            response = web.Response(status=304)
+        if operation.tagged:
+            response.headers["ETag"] = quoted(content)
+        return response
 
     return handle
 

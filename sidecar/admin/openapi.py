@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
 import sidecar
+from sidecar.admin.openapi_headers import (
+    Json,
+    answer_headers,
+    condition_codes,
+    not_modified,
+    request_headers,
+)
 from sidecar.admin.problems import CONTENT_TYPE, PROBLEMS
 from sidecar.admin.routes import EVENTS_PATH, ROUTES, Route
 from sidecar.keys.scopes import Scope
@@ -15,7 +21,6 @@ from sidecar.operations import REGISTRY
 from sidecar.operations.fields import describe_own
 from sidecar.operations.operation import AnyOperation
 
-Json = dict[str, Any]
 _TOKEN_CODES = (
     *("token-missing", "token-unknown", "token-expired", "token-revoked"),
     *("scope-missing", "domain-not-permitted"),
@@ -90,7 +95,9 @@ def _operation(operation: AnyOperation, route: Route, schema: Json) -> Json:
             str(route.status): {
                 "description": "done",
                 "content": _json_content(_ref(operation.output.__name__)),
+                **answer_headers(operation),
             },
+            **not_modified(operation),
             **_problems(_codes(operation, route)),
         },
     }
@@ -105,20 +112,13 @@ def _operation(operation: AnyOperation, route: Route, schema: Json) -> Json:
             {"name": name, "in": "query", "required": name in required, "schema": _plain(value)}
             for name, value in rest.items()
         ]
-    if operation.once:
-        parameters.append(
-            {
-                "name": "Idempotency-Key",
-                "in": "header",
-                "description": "The same key again does nothing again, for a day.",
-                "schema": {"type": "string", "pattern": "^[!-~]{1,200}$"},
-            }
-        )
+    parameters += request_headers(operation, route)
     return described
 
 
 def _codes(operation: AnyOperation, route: Route) -> list[str]:
     codes = ["invalid-input", *_TOKEN_CODES, *_FRAME_CODES, *operation.refusals]
+    codes += condition_codes(operation)
     return codes + list(_BODY_CODES) if route.has_body else codes
 
 

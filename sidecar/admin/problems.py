@@ -17,6 +17,7 @@ STATUS: Mapping[RefusalKind, int] = {
     RefusalKind.FORBIDDEN: 403,
     RefusalKind.MISSING: 404,
     RefusalKind.CONFLICT: 409,
+    RefusalKind.STALE: 412,
     RefusalKind.UNPROCESSABLE: 422,
     RefusalKind.OUTAGE: 503,
 }

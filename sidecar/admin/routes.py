@@ -10,7 +10,7 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Route:
     """Method, path and the status of success. Fields of the input that the path does not name are
-    the query of a GET or DELETE and the body of anything else."""
+    the query of a GET or DELETE and the body of anything else. A PUT may create a resource."""
 
     method: str
     path: str
@@ -22,7 +22,7 @@ class Route:
 
     @property
     def has_body(self) -> bool:
-        return self.method == "POST"
+        return self.method in ("POST", "PUT", "PATCH")
 
 
 ROUTES: Mapping[str, Route] = {

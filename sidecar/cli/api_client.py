@@ -18,6 +18,7 @@ from rich.console import Console
 
 from sidecar.admin.routes import EVENTS_PATH, ROUTES
 from sidecar.cli.config_option import load_or_exit
+from sidecar.preconditions import ANY_TAG, NO_PRECONDITION, Precondition
 
 EXIT_REFUSED = 1
 SEPARATE_TOKEN = Path("/var/lib/dialback-keyd/admin-token")
@@ -32,6 +33,7 @@ _HINTS = {
     "key-service-unavailable": "see the log of dialback-keyd",
     "no-such-domain": "a domain's first issued key makes its first secret; see `secret list`",
     "no-such-handshake": "see `handshake list`; old ones are forgotten ([history])",
+    "precondition-failed": "somebody else has changed it: look at it again",
     "config-invalid": "the daemon goes on with the configuration it has",
 }
 
@@ -43,7 +45,12 @@ class Client:
     path: Path
     token_file: Path | None
 
-    def do(self, operation: str, fields: Mapping[str, Any]) -> Any:
+    def do(
+        self,
+        operation: str,
+        fields: Mapping[str, Any],
+        precondition: Precondition = NO_PRECONDITION,
+    ) -> Any:
         """Do one operation; say in words why not and exit with status 1 otherwise."""
         route = ROUTES[operation]
         rest = {name: value for name, value in fields.items() if name not in route.path_fields}
@@ -53,13 +60,14 @@ class Client:
             body = msgspec.json.encode(rest)
         elif rest:
             url += "?" + urlencode(rest)
-        with _patience(), self._answer(route.method, url, body) as response:
+        headers = _conditions(precondition)
+        with _patience(), self._answer(route.method, url, body, headers) as response:
             content = response.read()
         return msgspec.json.decode(content)
 
     def events(self) -> Iterator[tuple[str, Any]]:
         """Yield (kind, content) as it happens; ends when the daemon ends the stream."""
-        with self._answer("GET", EVENTS_PATH, None, timeout_seconds=None) as response:
+        with self._answer("GET", EVENTS_PATH, None, {}, timeout_seconds=None) as response:
             kind = ""
             for line in response:
                 name, _, value = line.decode().rstrip("\n").partition(": ")
@@ -74,10 +82,12 @@ class Client:
         method: str,
         url: str,
         body: bytes | None,
+        more_headers: Mapping[str, str],
         timeout_seconds: float | None = _TIMEOUT_SECONDS,
     ) -> Iterator[http.client.HTTPResponse]:
         connection = _UnixConnection(self.path, timeout_seconds)
-        headers = {"Host": "localhost", "Authorization": f"Bearer {self._token()}"}
+        token = self._token()
+        headers = {"Host": "localhost", "Authorization": f"Bearer {token}", **more_headers}
         if body is not None:
             headers["Content-Type"] = "application/json"
         try:
@@ -98,6 +108,15 @@ class Client:
             return self.token_file.read_text().strip()
         except (OSError, UnicodeDecodeError) as error:
             _fail(f"token: {error}", _HINTS["token-missing"])
+
+
+def _conditions(precondition: Precondition) -> dict[str, str]:
+    conditions = {"If-Match": precondition.match, "If-None-Match": precondition.none_match}
+    return {
+        name: ", ".join(tag if tag == ANY_TAG else f'"{tag}"' for tag in tags)
+        for name, tags in conditions.items()
+        if tags is not None
+    }
 
 
 class _UnixConnection(http.client.HTTPConnection):

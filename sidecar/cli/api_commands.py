@@ -9,18 +9,26 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import click
 from msgspec import Meta, structs
 
+from sidecar.admin.routes import ROUTES
 from sidecar.cli.api_client import client
 from sidecar.cli.config_option import config_option
 from sidecar.cli.tables import show_fields, show_json, show_table
 from sidecar.cli.words import COMMANDS, GROUPS, Words
 from sidecar.operations import REGISTRY
 from sidecar.operations.operation import AnyOperation
+from sidecar.preconditions import ANY_TAG, Precondition
 
 token_option = click.option(
     "--token-file",
     type=click.Path(path_type=Path),
     envvar="DIALBACK_SIDECAR_TOKEN_FILE",
     help="File with the token; without it the administrator's of this machine.",
+)
+if_match_option = click.option(
+    "--if-match", "_if_match", metavar="ETAG", help="Only if this is still its etag (see --json)."
+)
+if_absent_option = click.option(
+    "--if-absent", "_if_absent", is_flag=True, help="Only if there is none yet."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -37,8 +45,9 @@ def add_commands(main: click.Group) -> None:
 
 def _command(operation: AnyOperation, words: Words) -> click.Command:
     def run(config_path: Path, token_file: Path | None, as_json: bool, **given: Any) -> None:
+        condition = _take_precondition(given)
         fields = {name: value for name, value in given.items() if value not in (None, (), False)}
-        content = client(config_path, token_file).do(operation.name, fields)
+        content = client(config_path, token_file).do(operation.name, fields, condition)
         if as_json:
             show_json(content)
         elif words.columns:
@@ -52,10 +61,19 @@ def _command(operation: AnyOperation, words: Words) -> click.Command:
     decorated: Callable[..., Any] = run
     for name, hint in reversed(list(get_type_hints(operation.input, include_extras=True).items())):
         decorated = _parameter(operation, name, hint, name in words.arguments)(decorated)
-    for option in (json_option, token_option, config_option):
+    conditions = [if_match_option] if operation.conditional else []
+    if operation.conditional and ROUTES[operation.name].method == "PUT":
+        conditions.append(if_absent_option)
+    for option in (json_option, token_option, config_option, *conditions):
         decorated = option(decorated)
     text = f"{operation.summary}.\n\n{operation.description}\n\nExample: {words.example}"
     return click.command(words.words[-1], help=text)(decorated)
+
+
+def _take_precondition(given: dict[str, Any]) -> Precondition:
+    """Take the condition out of what was typed."""
+    tag, absent = given.pop("_if_match", None), given.pop("_if_absent", False)
+    return Precondition(None if tag is None else (tag,), (ANY_TAG,) if absent else None)
 
 
 def _parameter(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from sidecar.keys.scopes import Scope, allows
 from sidecar.operations.refusals import Refusal
+from sidecar.preconditions import NO_PRECONDITION, Precondition
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,9 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call: by whom, and with which key it may be repeated without being done again."""
+    """One call: by whom, with which key it may be repeated without being done again, and what the
+    resource must be for it to be changed."""
 
     caller: Caller
     repeat_key: str | None = None
+    precondition: Precondition = NO_PRECONDITION

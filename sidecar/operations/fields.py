@@ -26,6 +26,12 @@ class Output(Struct, frozen=True, kw_only=True):
     """What an operation answers. Times are UTC."""
 
 
+class Resource(Output, frozen=True):
+    """A piece of configuration. `etag` stands for what it is now, and changes with it."""
+
+    etag: str
+
+
 class Nothing(Input, frozen=True):
     """Takes nothing."""
 

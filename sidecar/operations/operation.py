@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from sidecar.keys.scopes import Scope
 from sidecar.operations.caller import Call
-from sidecar.operations.fields import Input, Output
+from sidecar.operations.fields import Input, Output, Resource
 from sidecar.operations.needs import Parts
 from sidecar.operations.refusals import Refusal
 
@@ -22,9 +22,10 @@ class Operation(Generic[I, O]):
 
     `subject` is the input's field with the domain of ours it is about, which the caller's token
     must be for. `for_all_domains`: a token for some domains does not open it at all. `acts`: it
-    changes something. `once`: repeated with the same key, it is done once. `refusals`: codes of
-    its own, besides those of tokens and of malformed input. `secret`: its answer holds something
-    told only once.
+    changes something. `once`: repeated with the same key, it is done once. `conditional`: it
+    changes a resource only if `call.precondition` holds, which is asked where it is written.
+    `refusals`: codes of its own, besides those of tokens and of malformed input. `secret`: its
+    answer holds something told only once.
     """
 
     name: str
@@ -38,8 +39,14 @@ class Operation(Generic[I, O]):
     for_all_domains: bool = False
     acts: bool = False
     once: bool = False
+    conditional: bool = False
     refusals: tuple[str, ...] = ()
     secret: bool = False
+
+    @property
+    def tagged(self) -> bool:
+        """Whether its answer is a resource with an entity tag."""
+        return issubclass(self.output, Resource)
 
     async def do(self, parts: Parts, call: Call, given: I) -> O:
         """Check that the caller may, and do it. Raises Refusal."""

@@ -14,6 +14,7 @@ class RefusalKind(enum.Enum):
     FORBIDDEN = "forbidden"
     MISSING = "missing"
     CONFLICT = "conflict"
+    STALE = "stale"
     UNPROCESSABLE = "unprocessable"
     OUTAGE = "outage"
 
@@ -33,6 +34,7 @@ REFUSALS: Mapping[str, tuple[RefusalKind, str]] = {
     "no-such-token": (RefusalKind.MISSING, "There is no such token, or it was revoked"),
     "too-many-retired": (RefusalKind.CONFLICT, "Too many versions wait for their last key"),
     "too-many-tokens": (RefusalKind.CONFLICT, "There are too many tokens"),
+    "precondition-failed": (RefusalKind.STALE, "It is not what the condition says any more"),
     "repeat-key-reused": (
         RefusalKind.UNPROCESSABLE,
         "This Idempotency-Key was used for another request",
