@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
@@ -14,6 +15,7 @@ from sidecar.operations import Refusal
 from sidecar.operations.fields import Input, read_own
 from sidecar.operations.operation import AnyOperation
 
+_BODY_SECONDS = 10.0
 _REPEAT_KEY = re.compile(r"[!-~]{1,200}\Z")
 
 
@@ -32,7 +34,7 @@ async def read_input(request: web.Request, operation: AnyOperation, route: Route
             if request.query[name].lower() == "null":  # msgspec would take it for nothing given
                 raise _invalid("leave out what is not given", name)
             fields[name] = request.query[name]
-        if request.can_read_body and await request.read():
+        if request.can_read_body and await _content(request):
             raise _invalid("there is no body here", "")
     for name in route.path_fields:
         if name in fields:
@@ -57,8 +59,18 @@ def read_repeat_key(request: web.Request, operation: AnyOperation) -> str | None
     return key
 
 
+async def _content(request: web.Request) -> bytes:
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            return await request.read()
+    except TimeoutError:
+        raise ProblemResponse("request-too-slow") from None
+    except web.RequestPayloadError as error:
+        raise ProblemResponse("malformed-request") from error
+
+
 async def _body(request: web.Request) -> dict[str, Any]:
-    content = await request.read()
+    content = await _content(request)
     if not content:
         return {}
     if request.content_type != "application/json":

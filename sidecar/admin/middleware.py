@@ -37,6 +37,8 @@ async def answer_errors_as_problems(request: web.Request, handler: Handler) -> w
         response = render(from_refusal(refusal), request_id)
     except web.HTTPException as error:
         response = render(from_http(error), request_id)
+    except ConnectionError:
+        raise  # the client is gone in the middle of its request
     except Exception:
         log.exception("request %s: %s %s failed", request_id, request.method, request.path)
         response = render(ProblemResponse("internal-error"), request_id)

@@ -25,8 +25,14 @@ _TOKEN_CODES = (
     *("token-missing", "token-unknown", "token-expired", "token-revoked"),
     *("scope-missing", "domain-not-permitted"),
 )
-_FRAME_CODES = ("host-not-allowed", "origin-not-allowed", "key-service-unavailable")
-_BODY_CODES = ("malformed-json", "unsupported-media-type", "body-too-large")
+_FRAME_CODES = (
+    *("host-not-allowed", "origin-not-allowed"),
+    *("key-service-unavailable", "too-many-connections"),
+)
+_BODY_CODES = (
+    *("malformed-json", "malformed-request", "request-too-slow"),
+    *("unsupported-media-type", "body-too-large"),
+)
 _OPEN_PATHS: Mapping[str, tuple[str, str, str]] = {
     "/healthz": ("alive", "Whether the process runs", "application/json"),
     "/readyz": ("ready", "Whether handshakes are being answered", "application/json"),

@@ -28,10 +28,12 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "origin-not-allowed": (403, "Requests from this web page are not taken"),
     "not-found": (404, "There is nothing here"),
     "method-not-allowed": (405, "This method is not for this resource"),
+    "request-too-slow": (408, "The body did not arrive in time"),
     "body-too-large": (413, "The body is too large"),
     "unsupported-media-type": (415, "The body must be application/json"),
     "too-many-streams": (429, "Too many event streams are open"),
     "internal-error": (500, "A fault of ours; the log has more under this request id"),
+    "too-many-connections": (503, "Too many connections are open"),
     **{code: (STATUS[kind], title) for code, (kind, title) in REFUSALS.items()},
 }
 """Code to HTTP status and title: what HTTP itself can get wrong, and the refusals."""
@@ -59,22 +61,27 @@ class ProblemResponse(Exception):
 
 def render(problem: ProblemResponse, request_id: str) -> web.Response:
     """Return the response for a problem."""
+    return web.Response(
+        status=PROBLEMS[problem.code][0],
+        body=members(problem, request_id),
+        headers={**problem.headers, "Content-Type": CONTENT_TYPE},
+    )
+
+
+def members(problem: ProblemResponse, request_id: str) -> bytes:
+    """Return the document for a problem."""
     status, title = PROBLEMS[problem.code]
-    members: dict[str, object] = {
+    found: dict[str, object] = {
         "type": f"urn:dialback-sidecar:problem:{problem.code}",
         "code": problem.code,
         "title": title,
         "status": status,
     }
     if problem.detail:
-        members["detail"] = problem.detail
-    members |= problem.more
-    members["request_id"] = request_id
-    return web.Response(
-        status=status,
-        body=msgspec.json.encode(members),
-        headers={**problem.headers, "Content-Type": CONTENT_TYPE},
-    )
+        found["detail"] = problem.detail
+    found |= problem.more
+    found["request_id"] = request_id
+    return msgspec.json.encode(found)
 
 
 def from_refusal(refusal: Refusal) -> ProblemResponse:

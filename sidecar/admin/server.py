@@ -11,7 +11,7 @@ from aiohttp import web
 
 from sidecar.admin.api import add_operations
 from sidecar.admin.event_stream import EventStream
-from sidecar.admin.listeners import listen
+from sidecar.admin.listeners import Listeners
 from sidecar.admin.middleware import answer_errors_as_problems, refuse_foreign_names
 from sidecar.admin.routes import EVENTS_PATH
 from sidecar.admin.views import Health, Views
@@ -21,6 +21,10 @@ from sidecar.operations import Parts
 
 MAX_BODY_BYTES = 64 * 1024
 _SHUTDOWN_SECONDS = 2.0
+_LINGER_SECONDS = 2.0
+"""For the rest of a body that was refused."""
+_IDLE_SECONDS = 30.0
+"""For a whole request head to arrive, and between requests."""
 
 
 class AdminServer:
@@ -44,16 +48,28 @@ class AdminServer:
             logger=_quiet(),
             shutdown_timeout=_SHUTDOWN_SECONDS,
             auto_decompress=False,
+            keepalive_timeout=_IDLE_SECONDS,
+            lingering_time=_LINGER_SECONDS,
         )
+        self._listeners: Listeners | None = None
         self.failed: list[str] = []
         """Addresses where it does not listen although it should."""
 
     async def start(self) -> None:
         """Listen. What cannot be listened on is in `failed` and in the log."""
         await self._runner.setup()
-        self.failed = await listen(self._runner, self._config, self._unix_path)
+        assert self._runner.server is not None
+        self._listeners = Listeners(self._config, self._unix_path, self._runner.server)
+        self.failed = await self._listeners.start()
+
+    def take_up_certificate(self) -> None:
+        """Read the certificate again. Raises OSError, and then the one in use stays."""
+        if self._listeners is not None:
+            self._listeners.take_up_certificate()
 
     async def close(self) -> None:
+        if self._listeners is not None:
+            self._listeners.close()
         await self._runner.cleanup()
         if str(self._unix_path) not in self.failed:
             self._unix_path.unlink(missing_ok=True)
