@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from sidecar.errors import KeyRefused, Outage
@@ -17,10 +17,12 @@ from sidecar.jobs import (
     Report,
     ReportedOutcome,
     Role,
+    Step,
     Verdict,
     Verify,
 )
-from sidecar.names import DialbackKey, DomainPair, StreamId
+from sidecar.names import DialbackKey, Domain, DomainPair, StreamId
+from sidecar.peer_policy import Terms, refuse_check, refuse_issue
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +47,15 @@ class KeyService(Protocol):
 class Checker(Protocol):
     """Asks the authoritative servers of others."""
 
-    async def check(self, check: Check, *, timeout_seconds: float) -> Verdict:
+    async def check(self, check: Check, terms: Terms, *, timeout_seconds: float) -> Verdict:
         """Return what was found; a fault of a peer is a verdict, never an exception."""
+
+
+class Policy(Protocol):
+    """What operators have decided about peers."""
+
+    def terms_for(self, peer: Domain) -> Terms:
+        """Return what `peer` has to meet now. Raises PolicyUnavailable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +84,7 @@ class Engine:
         self,
         keys: KeyService,
         checker: Checker,
+        policy: Policy,
         *,
         clock: Callable[[], float],
         on_decision: Callable[[Decision], None],
@@ -82,6 +92,7 @@ class Engine:
     ) -> None:
         self._keys = keys
         self._checker = checker
+        self._policy = policy
         self._clock = clock
         self._on_decision = on_decision
         self._on_report = on_report
@@ -116,11 +127,20 @@ class Engine:
     ) -> DialbackKey | Verdict:
         match job:
             case Issue(pair=pair, stream=stream):
+                terms = self._policy.terms_for(pair.target)
+                refusal = refuse_issue(terms, job)
+                if refusal is not None:
+                    return _traced(terms, refusal, refusal.reason)
                 return await self._keys.issue(pair, stream, timeout_seconds=timeout_seconds)
             case Verify(pair=pair, stream=stream, key=key):
                 return await self._keys.verify(pair, stream, key, timeout_seconds=timeout_seconds)
             case Check():
-                return await self._checker.check(job, timeout_seconds=timeout_seconds)
+                terms = self._policy.terms_for(job.pair.sender)
+                refusal = refuse_check(terms, job)
+                if refusal is not None:
+                    return _traced(terms, refusal, refusal.reason)
+                found = await self._checker.check(job, terms, timeout_seconds=timeout_seconds)
+                return _traced(terms, found)
 
     async def _report(self, report: Report) -> None:
         for outcome in report.outcomes:
@@ -136,6 +156,14 @@ class Engine:
             await self._keys.end(ended)
         except Outage as outage:
             log.warning("report: %s", outage)
+
+
+def _traced(terms: Terms, verdict: Verdict, reason: str | None = None) -> Verdict:
+    """The verdict with the step that tells which rule there was, if there was one."""
+    if terms.rule is None:
+        return verdict
+    step = Step("policy", 0.0, 0.0, f"rule {terms.rule}", reason)
+    return replace(verdict, steps=(step, *verdict.steps))
 
 
 def _ends_issued_key(outcome: ReportedOutcome) -> bool:

@@ -10,7 +10,8 @@ own caller handles stands beside that part, below SidecarError as well:
     ├── StreamViolation    a peer broke RFC 6120 or XEP-0220; fatal for its stream
     ├── KeyRefused         the key service will not issue this key (a cap)
     └── Outage             a part of ours is missing; answered with `error`, never `invalid`
-        └── KeyServiceUnavailable
+        ├── KeyServiceUnavailable
+        └── PolicyUnavailable
 """
 
 from __future__ import annotations
@@ -75,6 +76,10 @@ class Outage(SidecarError):
 
 class KeyServiceUnavailable(Outage):
     """dialback-keyd is not there, does not answer in time, or answered with a fault."""
+
+
+class PolicyUnavailable(Outage):
+    """The rules about peers cannot be read, or not be written."""
 
 
 class KeyRefused(SidecarError):

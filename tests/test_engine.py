@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from sidecar.engine import Decision, Engine
-from sidecar.errors import KeyRefused, KeyServiceUnavailable
+from sidecar.errors import KeyRefused, KeyServiceUnavailable, PolicyUnavailable
 from sidecar.jobs import (
     Check,
     Condition,
@@ -22,6 +22,7 @@ from sidecar.jobs import (
     Verify,
 )
 from sidecar.names import DialbackKey, Domain, DomainPair, StreamId
+from sidecar.peer_policy import Terms
 
 PAIR = DomainPair(sender=Domain("capulet.example"), target=Domain("montague.example"))
 STREAM = StreamId("D60000229F")
@@ -34,8 +35,10 @@ class ScriptedParts:
 
     says: DialbackKey | Verdict | Exception
     ended: list[tuple[DomainPair, StreamId]] = field(default_factory=list)
+    asked: list[tuple[object, ...]] = field(default_factory=list)
 
-    async def _say(self, *_: object, timeout_seconds: float) -> object:
+    async def _say(self, *asked: object, timeout_seconds: float) -> object:
+        self.asked.append(asked)
         if isinstance(self.says, Exception):
             raise self.says
         return self.says
@@ -48,12 +51,27 @@ class ScriptedParts:
         self.ended += ended
 
 
-def _engine(parts: ScriptedParts) -> tuple[Engine, list[Decision]]:
+@dataclass
+class ScriptedPolicy:
+    says: Terms | Exception = field(default_factory=Terms)
+    peers: list[Domain] = field(default_factory=list)
+
+    def terms_for(self, peer: Domain) -> Terms:
+        self.peers.append(peer)
+        if isinstance(self.says, Exception):
+            raise self.says
+        return self.says
+
+
+def _engine(
+    parts: ScriptedParts, policy: ScriptedPolicy | None = None
+) -> tuple[Engine, list[Decision]]:
     decisions: list[Decision] = []
     ticks = iter(range(100))
     engine = Engine(
         parts,  # type: ignore[arg-type]
         parts,  # type: ignore[arg-type]
+        policy or ScriptedPolicy(),
         clock=lambda: float(next(ticks)),
         on_decision=decisions.append,
     )
@@ -138,6 +156,7 @@ async def test_report_is_passed_on_as_it_came() -> None:
     engine = Engine(
         parts,  # type: ignore[arg-type]
         parts,  # type: ignore[arg-type]
+        ScriptedPolicy(),
         clock=lambda: 0.0,
         on_decision=lambda _: None,
         on_report=heard.append,
@@ -162,3 +181,42 @@ def test_error_verdict_and_no_other_carries_a_condition() -> None:
         Verdict(Outcome.ERROR)
     with pytest.raises(ValueError):
         Verdict(Outcome.VALID, condition=Condition.FORBIDDEN)
+
+
+async def test_policy_is_asked_about_the_peer_in_both_directions_and_never_on_verify() -> None:
+    policy = ScriptedPolicy()
+    engine, _ = _engine(ScriptedParts(Verdict.valid()), policy)
+    for job in JOBS:
+        await engine.answer(job, timeout_seconds=3)
+    assert policy.peers == [PAIR.target, PAIR.sender]
+
+
+@pytest.mark.parametrize("job", [JOBS[0], JOBS[2]], ids=["issue", "check"])
+async def test_what_policy_refuses_asks_nobody_and_says_which_rule(job: Issue | Check) -> None:
+    parts = ScriptedParts(KEY)
+    engine, decisions = _engine(parts, ScriptedPolicy(Terms(denied=True, rule="*.example")))
+    answer = await engine.answer(job, timeout_seconds=3)
+    assert answer == Verdict.error(Condition.POLICY_VIOLATION, "policy-denied")
+    (step,) = decisions[0].verdict.steps
+    assert (step.name, step.reason, step.detail) == ("policy", "policy-denied", "rule *.example")
+    assert parts.asked == []
+
+
+@pytest.mark.parametrize("job", [JOBS[0], JOBS[2]], ids=["issue", "check"])
+async def test_rules_that_cannot_be_read_are_an_outage_never_an_open_door(
+    job: Issue | Check,
+) -> None:
+    parts = ScriptedParts(KEY)
+    engine, _ = _engine(parts, ScriptedPolicy(PolicyUnavailable("a damaged file")))
+    answer = await engine.answer(job, timeout_seconds=3)
+    assert answer == Verdict.error(Condition.INTERNAL_SERVER_ERROR, "outage")
+    assert parts.asked == []
+
+
+async def test_checker_is_given_the_terms_and_its_trace_begins_with_the_rule() -> None:
+    terms = Terms(frozenset({Evidence.KEY}), rule="*")
+    parts = ScriptedParts(Verdict.valid(Evidence.KEY))
+    engine, decisions = _engine(parts, ScriptedPolicy(terms))
+    await engine.answer(JOBS[2], timeout_seconds=3)
+    assert parts.asked == [(JOBS[2], terms)]
+    assert [str(step) for step in decisions[0].verdict.steps] == ["policy 0.0 ms (rule *)"]

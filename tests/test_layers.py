@@ -14,6 +14,7 @@ PACKAGE = ROOT / "sidecar"
 TIERS = {
     "sidecar": 0,
     "sidecar.errors": 0,
+    "sidecar.durations": 0,
     "sidecar.names": 0,
     "sidecar.jobs": 0,
     "sidecar.logs": 0,
@@ -22,6 +23,7 @@ TIERS = {
     "sidecar.protocol": 1,
     "sidecar.keys": 1,
     "sidecar.pkix": 1,
+    "sidecar.peer_policy": 1,
     "sidecar.engine": 2,
     "sidecar.decision_log": 2,
     "sidecar.handshakes": 2,

@@ -18,12 +18,13 @@ from sidecar.daemon.links import Links
 from sidecar.daemon.watching import Watching
 from sidecar.engine import Engine
 from sidecar.errors import ConfigError, Problem
+from sidecar.jobs import Evidence
 from sidecar.key_client import KeyClient
 from sidecar.metrics import LinkSample, Metrics, Snapshot
 from sidecar.operations import Parts
 from sidecar.operations.events import Events
 from sidecar.operations.needs import LinkFacts, Reloaded
-from sidecar.store import History
+from sidecar.store import History, PeerRules
 
 log = logging.getLogger(__name__)
 
@@ -36,13 +37,19 @@ class RunningDaemon:
     """What the parts of the daemon are doing now, and the configuration they do it by."""
 
     def __init__(
-        self, config: Config, path: Path | None, keys: KeyClient, history: History
+        self,
+        config: Config,
+        path: Path | None,
+        keys: KeyClient,
+        history: History,
+        peer_rules: PeerRules,
     ) -> None:
         """`path` is where the configuration is read again; without one it cannot be."""
         self._config = config
         self._path = path
         self.keys = keys
         self.history = history
+        self.peer_rules = peer_rules
         self._reloading = asyncio.Lock()
         self.links: Links | None = None
         self.checkers: Checkers | None = None
@@ -56,9 +63,11 @@ class RunningDaemon:
         return self._config.keyd.socket is None
 
     def health(self) -> Health:
-        """The key service and each link: without one of them handshakes fail."""
+        """The key service, the rules about peers and each link: without one handshakes fail."""
         links = {f"link {state.jid}": is_up(state) for _, state in self.link_states()}
-        return Health({"key service": self.keys.connected, **links})
+        rules_are_read = not self.peer_rules.fault
+        parts = {"key service": self.keys.connected, "peer rules": rules_are_read}
+        return Health(parts | links)
 
     def link_facts(self) -> Sequence[LinkFacts]:
         return [_facts(config, state) for config, state in self.link_states()]
@@ -94,6 +103,8 @@ class RunningDaemon:
             except OSError as error:
                 log.error("%s; the configuration in use stays as it is", error)
                 return [Problem("certificate", str(error))]
+            self.peer_rules.take_up(accepted_evidence(config))
+            await self.peer_rules.open()
             added, removed, changed = await self.links.take_up(config)
             restart = [n for n in _FIXED if getattr(config, n) != getattr(self._config, n)]
             self._config = config
@@ -124,6 +135,11 @@ async def administration(
     finally:
         await server.close()
         await daemon.watching.close()
+
+
+def accepted_evidence(config: Config) -> list[Evidence]:
+    """What may prove a peer's domain where no rule says it."""
+    return [Evidence(evidence) for evidence in config.check.evidence]
 
 
 def is_up(state: LinkState) -> bool:

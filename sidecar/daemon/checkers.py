@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from sidecar.config import Config
 from sidecar.jobs import Check, Verdict
+from sidecar.peer_policy import Terms
 from sidecar.s2s.checker import Checker
 
 log = logging.getLogger(__name__)
@@ -24,8 +25,8 @@ class Checkers:
         self._current = _Counted(make(config))
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def check(self, check: Check, *, timeout_seconds: float) -> Verdict:
-        return await self._current.check(check, timeout_seconds)
+    async def check(self, check: Check, terms: Terms, *, timeout_seconds: float) -> Verdict:
+        return await self._current.check(check, terms, timeout_seconds)
 
     def take_up(self, config: Config) -> None:
         """Check as `config` says from now on. Raises OSError, and then nothing has changed."""
@@ -54,11 +55,11 @@ class _Counted:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    async def check(self, check: Check, timeout_seconds: float) -> Verdict:
+    async def check(self, check: Check, terms: Terms, timeout_seconds: float) -> Verdict:
         self._running += 1
         self._idle.clear()
         try:
-            return await self.checker.check(check, timeout_seconds=timeout_seconds)
+            return await self.checker.check(check, terms, timeout_seconds=timeout_seconds)
         finally:
             self._running -= 1
             if not self._running:

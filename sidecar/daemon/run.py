@@ -15,7 +15,7 @@ from pathlib import Path
 import uvloop
 
 from sidecar.config import Config
-from sidecar.daemon.administration import RunningDaemon, administration
+from sidecar.daemon.administration import RunningDaemon, accepted_evidence, administration
 from sidecar.daemon.checkers import Checkers
 from sidecar.daemon.keyd_child import KeydChild
 from sidecar.daemon.links import Links
@@ -23,7 +23,6 @@ from sidecar.daemon.observers import Observers
 from sidecar.daemon.state_directory import held_state_directory
 from sidecar.engine import Engine
 from sidecar.errors import KeyServiceUnavailable, SidecarError
-from sidecar.jobs import Evidence
 from sidecar.key_client import KeyClient
 from sidecar.metrics import Metrics
 from sidecar.operations.events import Events
@@ -33,7 +32,7 @@ from sidecar.s2s.checker import Checker
 from sidecar.s2s.credentials import Credentials
 from sidecar.s2s.evidence import Certificates
 from sidecar.s2s.resolver import Resolver
-from sidecar.store import History, StoredHandshake
+from sidecar.store import History, PeerRules, StoredHandshake
 
 log = logging.getLogger(__name__)
 
@@ -59,13 +58,15 @@ async def _serve(config: Config, path: Path | None) -> int:
             stack.enter_context(held_state_directory(config.state_directory))
             keys = await stack.enter_async_context(_key_service(config, stopping))
             history = await stack.enter_async_context(_history(config, events))
-            daemon = RunningDaemon(config, path, keys, history)
+            rules = await stack.enter_async_context(_peer_rules(config))
+            daemon = RunningDaemon(config, path, keys, history, rules)
             metrics = Metrics(daemon.snapshot)
             async with _checkers(config, metrics) as checkers:
                 observers = Observers(history, metrics)
                 engine = Engine(
                     keys,
                     checkers,
+                    rules,
                     clock=time.monotonic,
                     on_decision=observers.note_decision,
                     on_report=observers.note_report,
@@ -156,7 +157,6 @@ def _checker(config: Config, metrics: Metrics) -> Checker:
         Resolver(config.check.nameservers, on_lookup=metrics.note_lookup),
         credentials=Credentials(config.certificate),
         certificates=Certificates(config.check.trusted_certificates),
-        accepted=[Evidence(evidence) for evidence in config.check.evidence],
         allow_private_addresses=config.check.allow_private_addresses,
         dials=DialLimits.lasting(config.check.address_connections_per_second),
         idle_seconds=config.check.keep_open_seconds,
@@ -176,6 +176,16 @@ async def _history(config: Config, events: Events) -> AsyncIterator[History]:
         yield history
     finally:
         await history.close()
+
+
+@asynccontextmanager
+async def _peer_rules(config: Config) -> AsyncIterator[PeerRules]:
+    rules = PeerRules(config.state_directory / "peer-rules.sqlite3", accepted_evidence(config))
+    try:
+        await rules.open()
+        yield rules
+    finally:
+        await rules.close()
 
 
 def _tell(stored: Sequence[StoredHandshake], events: Events) -> None:

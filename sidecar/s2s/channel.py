@@ -73,7 +73,7 @@ class Channel:
         self.asked = 0
         self.on_quiet: Callable[[], None] = lambda: None
         self._answers: dict[Request, Answer] = {}
-        self._prove: Callable[[bytes], Proven | None] = lambda _: None
+        self._prove: Callable[[bytes], Proven | Failure | None] = lambda _: None
         self._asks = True
         self._tls_version = "cleartext"
 
@@ -90,10 +90,10 @@ class Channel:
         return self._expect(check)
 
     def prove(
-        self, check: Check, prove: Callable[[bytes], Proven | None], *, ask: bool = True
+        self, check: Check, prove: Callable[[bytes], Proven | Failure | None], *, ask: bool = True
     ) -> Answer:
-        """As `ask`, but when the certificate of the server is proof enough, that is the answer;
-        without `ask` it is the only chance. Before the connection is made."""
+        """As `ask`, but when the certificate of the server is proof enough, or cannot be taken,
+        that is the answer; without `ask` it is the only chance. Before the connection is made."""
         self._prove, self._asks = prove, ask
         return self.ask(check) if ask else self._expect(check)
 
@@ -139,7 +139,10 @@ class Channel:
         self.encrypted = True
         self._tls_version = event.version
         proven = self._prove(event.certificate)
-        if proven is not None:
+        if isinstance(proven, Failure):
+            self._end(proven)
+            self.connection.abandon()
+        elif proven is not None:
             verdict = Verdict.valid(Evidence.SAME_CERTIFICATE, f"{proven.detail}, {self.place}")
             for request in tuple(self._answers):
                 self._settle(request, verdict)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Set
+from collections.abc import Callable, Set
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from time import monotonic
 
 from sidecar.jobs import Check, Condition, Evidence, Verdict
+from sidecar.peer_policy import Terms
 from sidecar.pkix.peer import Proven
 from sidecar.s2s.address_budget import AddressBudget, DialLimits
 from sidecar.s2s.credentials import Credentials
@@ -24,12 +25,14 @@ from sidecar.s2s.trace import Trace
 
 log = logging.getLogger(__name__)
 
+_NO_RULE = Terms()
+
 
 class Checker:
     """Checks keys. Every failure is a verdict.
 
-    `accepted` is what may prove a sender domain. See `GateLimits`, `DialLimits` and `Dialling`
-    for what bounds the cost, and `Pool` for `idle_seconds`.
+    See `GateLimits`, `DialLimits` and `Dialling` for what bounds the cost, and `Pool` for
+    `idle_seconds`.
     """
 
     def __init__(
@@ -38,7 +41,6 @@ class Checker:
         *,
         credentials: Credentials | None = None,
         certificates: Certificates | None = None,
-        accepted: Collection[Evidence] = frozenset(Evidence),
         allow_private_addresses: bool = False,
         gate: GateLimits | None = None,
         dials: DialLimits | None = None,
@@ -59,11 +61,14 @@ class Checker:
             negotiation_seconds=negotiation_seconds,
         )
         self._clock = clock
-        self._accepted = frozenset(accepted)
         self._gate = Gate(gate or GateLimits())
 
-    async def check(self, check: Check, *, timeout_seconds: float = 12.0) -> Verdict:
+    async def check(
+        self, check: Check, terms: Terms = _NO_RULE, *, timeout_seconds: float = 12.0
+    ) -> Verdict:
         """Return the verdict with the best evidence there is, or the error that came instead.
+
+        What `terms` ask of the peer's stream to us has been seen to (`refuse_check`).
 
         A certificate of the inbound stream that proves the sender domain is enough; else the
         Authoritative Server is asked, which may show the same certificate or answer.
@@ -73,7 +78,7 @@ class Checker:
             return Failure(Reason.SENDER_REFUSED).verdict
         trace = Trace(self._clock)
         try:
-            result = await self._decide(check, timeout_seconds, trace)
+            result = await self._decide(check, terms, timeout_seconds, trace)
         except Exception:
             log.exception("check %s failed by a fault of ours", check.pair)
             result = Failure(Reason.CHECK_FAILED)
@@ -82,9 +87,13 @@ class Checker:
         return replace(verdict, steps=trace.steps)
 
     async def _decide(
-        self, check: Check, timeout_seconds: float, trace: Trace
+        self, check: Check, terms: Terms, timeout_seconds: float, trace: Trace
     ) -> Verdict | Failure:
-        accepted = self._accepted if check.require is None else {Evidence.CERTIFICATE}
+        accepted = terms.evidence
+        if check.require is not None:
+            accepted &= {Evidence.CERTIFICATE}
+            if not accepted:
+                return Failure(Reason.EVIDENCE_MISSING)
         if Evidence.CERTIFICATE in accepted:
             with trace.step("certificate") as note:
                 found = self._dialling.certificates.inbound(check)
@@ -93,13 +102,18 @@ class Checker:
                 return Verdict.valid(Evidence.CERTIFICATE, found.detail)
             if len(accepted) == 1:
                 return Verdict.error(Condition.NOT_AUTHORIZED, found.flaw.value, found.detail)
-        return await self._search(check, accepted, timeout_seconds, trace)
+        return await self._search(check, terms, accepted, timeout_seconds, trace)
 
     async def _search(
-        self, check: Check, accepted: Set[Evidence], timeout_seconds: float, trace: Trace
+        self,
+        check: Check,
+        terms: Terms,
+        accepted: Set[Evidence],
+        timeout_seconds: float,
+        trace: Trace,
     ) -> Verdict | Failure:
         deadline = asyncio.get_running_loop().time() + timeout_seconds
-        search = Search(check, self._dialling, deadline, accepted, trace)
+        search = Search(check, self._dialling, deadline, terms, accepted, trace)
         admitted = False
         try:
             async with asyncio.timeout(timeout_seconds), AsyncExitStack() as stack:

@@ -76,6 +76,8 @@ class VerifyConnection(asyncio.Protocol):
                 return
             if self._tls.established and not established:
                 self._on_event(TlsEstablished(self._tls.certificate, self._tls.version))
+                if self._failed:
+                    return
                 if not self._direct_tls:
                     self._stream.tls_established()
         if data:
@@ -110,6 +112,12 @@ class VerifyConnection(asyncio.Protocol):
             if self._tls is not None:
                 self._tls.close()
                 self._write(self._tls.data_to_send())
+        if self._transport is not None:
+            self._transport.close()
+
+    def abandon(self) -> None:
+        """End the connection without another word: what is still to be sent is not."""
+        self._failed = True
         if self._transport is not None:
             self._transport.close()
 

@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass
 
 from sidecar.jobs import Condition, Verdict
+from sidecar.peer_policy.terms import PIN_MISMATCH
 
 
 class Reason(enum.Enum):
@@ -37,6 +38,7 @@ class Reason(enum.Enum):
     DIALBACK_NOT_OFFERED = "dialback-not-offered", Condition.NOT_ACCEPTABLE
     HOST_UNKNOWN = "host-unknown", Condition.REMOTE_SERVER_NOT_FOUND
     EVIDENCE_MISSING = "evidence-missing", Condition.NOT_AUTHORIZED
+    PIN_MISMATCH = PIN_MISMATCH, Condition.NOT_AUTHORIZED
     # after the question: "an error in step 3" (XEP-0220 §2.5)
     ANSWER_TIMEOUT = "answer-timeout", Condition.REMOTE_SERVER_TIMEOUT
     ANSWER_MISSING = "answer-missing", Condition.REMOTE_SERVER_TIMEOUT

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Set
 from dataclasses import dataclass
 
 from sidecar.jobs import Check, Evidence, Outcome, Verdict
+from sidecar.peer_policy import Terms, refuse_shown
 from sidecar.pkix.peer import Proven
 from sidecar.s2s.address_budget import AddressBudget
 from sidecar.s2s.channel import Answer, Channel
@@ -23,6 +24,8 @@ from sidecar.s2s.trace import Trace
 
 MAX_ADDRESSES = 16
 _LENT_SECONDS = 3.0
+_FINAL = {Reason.PIN_MISMATCH}
+"""Another server would be a way around it."""
 
 log = logging.getLogger(__name__)
 
@@ -53,11 +56,13 @@ class Search:
         check: Check,
         dialling: Dialling,
         deadline: float,
-        accepted: Collection[Evidence],
+        terms: Terms,
+        accepted: Set[Evidence],
         trace: Trace,
     ) -> None:
         self._check = check
         self._trace = trace
+        self._terms = terms
         self._accepted = accepted
         self._dialling = dialling
         self._deadline = deadline
@@ -65,7 +70,8 @@ class Search:
         self._late = Reason.DNS_TIMEOUT  # what it means when time runs out now
         self._asked = False
         self._addresses = 0
-        self._tls_required = False  # once TLS was offered there is no way back to cleartext
+        # once TLS was offered there is no way back to cleartext
+        self._tls_required = terms.needs_encryption
 
     async def run(self) -> Verdict | Failure:
         """Return the verdict (valid or invalid) or the failure that came furthest."""
@@ -76,7 +82,7 @@ class Search:
             return targets
         for place, target in enumerate(targets):
             result = await self._try(target, targets_left=len(targets) - place)
-            if not isinstance(result, Failure) or self._asked:
+            if not isinstance(result, Failure) or self._asked or result.reason in _FINAL:
                 return result
             log.debug("= %s at %s port %d: %s", self._check.pair, target.name, target.port, result)
             self._failure = furthest(self._failure, result)
@@ -155,8 +161,12 @@ class Search:
             tls_required=self._tls_required,
         )
 
-    def _prove(self, theirs: bytes) -> Proven | None:
-        """Whether the certificate of the server is the one the peer has shown (XEP-0344 §2.6)."""
+    def _prove(self, theirs: bytes) -> Proven | Failure | None:
+        """Whether the certificate of the server is a pinned one, if there are pins, and the one
+        the peer has shown (XEP-0344 §2.6)."""
+        refusal = refuse_shown(self._terms, theirs)
+        if refusal is not None:
+            return Failure(Reason.PIN_MISMATCH, refusal.detail)
         if Evidence.SAME_CERTIFICATE not in self._accepted:
             return None
         return self._dialling.certificates.same(self._check, theirs)
@@ -199,6 +209,8 @@ class Search:
             direct_tls=target.direct_tls,
         )
         if channel is None or (self._tls_required and not channel.encrypted):
+            return None
+        if refuse_shown(self._terms, next(iter(channel.connection.certificates()), None)):
             return None
         self._tls_required |= channel.encrypted
         try:

@@ -1,6 +1,10 @@
-"""The sidecar's own database: the history of handshakes. It holds no key and no secret."""
+"""The sidecar's own databases: the history of handshakes, and the rules about peers.
+
+They hold no key and no secret.
+"""
 
 from sidecar.store.history import History
 from sidecar.store.history_database import HistoryDatabase, StoredHandshake
+from sidecar.store.peer_rules import Change, PeerRules
 
-__all__ = ["History", "HistoryDatabase", "StoredHandshake"]
+__all__ = ["Change", "History", "HistoryDatabase", "PeerRules", "StoredHandshake"]

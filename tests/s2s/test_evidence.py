@@ -25,11 +25,13 @@ from sidecar.jobs import Check, Condition, Evidence, Outcome, Verdict
 from sidecar.lab.certificates import SERVER_AUTH, Authority, Certificate, self_signed
 from sidecar.lab.dns import DnsServer
 from sidecar.names import DialbackKey, Domain, DomainPair, StreamId
+from sidecar.peer_policy import Terms
 from sidecar.s2s.checker import Checker
 from sidecar.s2s.evidence import Certificates
 from sidecar.s2s.resolver import Resolver
 
 AUTHORITY, STRANGER = Authority(), Authority("another authority")
+ANY_EVIDENCE = Terms()
 OURS = self_signed("capulet.example")
 PAIR = DomainPair(sender=Domain.parse("capulet.example"), target=Domain.parse("montague.example"))
 CHECK = Check(
@@ -174,7 +176,12 @@ def ask(checker: Checker, dns: DnsServer, tmp_path: Path):
     """The verdict on a check when DNS names a server that shows `theirs` and says `reply`."""
 
     async def ask(
-        check: Check, theirs: Certificate, reply: str = "invalid", *, direct_tls: bool = False
+        check: Check,
+        theirs: Certificate,
+        reply: str = "invalid",
+        terms: Terms = ANY_EVIDENCE,
+        *,
+        direct_tls: bool = False,
     ) -> Verdict:
         context: ssl.SSLContext = server_context(theirs, tmp_path)
         script = in_tls(answer(reply), direct_tls=direct_tls)
@@ -183,7 +190,7 @@ def ask(checker: Checker, dns: DnsServer, tmp_path: Path):
             name = "xmpp.capulet.example"
             dns.add_srv("capulet.example", name, authority.port, service=service)
             dns.add_address(name, authority.address)
-            return await checker.check(check, timeout_seconds=10)
+            return await checker.check(check, terms, timeout_seconds=10)
 
     return ask
 
@@ -252,11 +259,8 @@ async def test_required_certificate_is_not_replaced_by_the_same_one_on_both_side
     ],
     ids=["key, not the same certificate", "key, no certificate", "certificate", "same"],
 )
-async def test_only_accepted_evidence_counts(
-    accepted, check, reply, verdict, ask, checker, monkeypatch
-) -> None:
-    monkeypatch.setattr(checker, "_accepted", frozenset(accepted))
-    assert await ask(check, OURS, reply) == verdict
+async def test_only_accepted_evidence_counts(accepted, check, reply, verdict, ask) -> None:
+    assert await ask(check, OURS, reply, Terms(frozenset(accepted))) == verdict
 
 
 async def test_valid_key_says_where_and_how_it_was_confirmed(ask) -> None:

@@ -1,0 +1,18 @@
+"""What an operator has decided about peers: rules, which of them applies, what it asks for."""
+
+from sidecar.peer_policy.pattern import PeerPattern
+from sidecar.peer_policy.rule import Action, PeerRule
+from sidecar.peer_policy.rule_book import RuleBook
+from sidecar.peer_policy.terms import Terms, refuse_check, refuse_issue, refuse_shown, terms_of
+
+__all__ = [
+    "Action",
+    "PeerPattern",
+    "PeerRule",
+    "RuleBook",
+    "Terms",
+    "refuse_check",
+    "refuse_issue",
+    "refuse_shown",
+    "terms_of",
+]

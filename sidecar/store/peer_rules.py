@@ -1,0 +1,160 @@
+"""The rules about peers as the daemon has them: in memory for every handshake, on disk at once.
+
+Rules that cannot be read are an outage: every question about a peer is answered with an error
+until they can, never as if there were no rules.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from sidecar.errors import PolicyUnavailable
+from sidecar.jobs import Evidence
+from sidecar.names import Domain
+from sidecar.peer_policy import PeerPattern, PeerRule, RuleBook, Terms, terms_of
+from sidecar.preconditions import Precondition
+from sidecar.store.peer_rule_database import PeerRuleDatabase
+
+log = logging.getLogger(__name__)
+
+MAX_RULES = 10_000
+
+T = TypeVar("T")
+
+
+class Change(enum.Enum):
+    """What became of a wish to change a rule."""
+
+    DONE = "done"
+    MISSING = "missing"
+    STALE = "stale"
+    FULL = "full"
+
+
+class PeerRules:
+    """`evidence` is what the configuration lets count where no rule says it. `clock`: seconds
+    since 1970, by which rules expire."""
+
+    def __init__(
+        self,
+        path: Path,
+        evidence: Iterable[Evidence],
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._path = path
+        self._evidence = frozenset(evidence)
+        self._clock = clock
+        self._database: PeerRuleDatabase | None = None
+        self._book: RuleBook | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="peer rules")
+        self._changing = asyncio.Lock()
+        self.fault = "not read yet"
+        """Why the rules cannot be read; empty when they can."""
+
+    async def open(self) -> None:
+        """Read the rules, if that has not been possible so far. Never raises: see `fault`."""
+        async with self._changing:
+            if self._book is not None:
+                return
+            try:
+                self._database, self._book = await self._in_thread(lambda: _open(self._path))
+                self.fault = ""
+            except (OSError, sqlite3.Error) as error:
+                self.fault = f"{self._path}: {error}"
+                log.error(
+                    "the rules about peers cannot be read, so no peer is let in and no key is "
+                    "issued: %s; put back a good copy, or remove the file and all rules with it, "
+                    "then reload",
+                    self.fault,
+                )
+
+    async def close(self) -> None:
+        async with self._changing:
+            if self._database is not None:
+                await self._in_thread(self._database.close)
+        self._thread.shutdown()
+
+    def take_up(self, evidence: Iterable[Evidence]) -> None:
+        """Another configuration: what counts where no rule says it."""
+        self._evidence = frozenset(evidence)
+
+    def terms_for(self, peer: Domain) -> Terms:
+        """Return what `peer` has to meet now. Raises PolicyUnavailable."""
+        return terms_of(self.book.rule_for(peer, self.now_ms()), self._evidence)
+
+    @property
+    def book(self) -> RuleBook:
+        """All rules. Raises PolicyUnavailable."""
+        if self._book is None:
+            raise PolicyUnavailable(f"the rules about peers cannot be read: {self.fault}")
+        return self._book
+
+    def now_ms(self) -> int:
+        return int(self._clock() * 1000)
+
+    async def put(self, rule: PeerRule, condition: Precondition) -> Change:
+        """Store a rule in the place of the one with its pattern; it holds from now on.
+
+        Raises PolicyUnavailable, and then nothing has changed.
+        """
+        return await asyncio.shield(self._put(rule, condition))
+
+    async def remove(self, pattern: PeerPattern, condition: Precondition) -> Change:
+        """Remove the rule with this pattern. Raises PolicyUnavailable as `put`."""
+        return await asyncio.shield(self._remove(pattern, condition))
+
+    async def _put(self, rule: PeerRule, condition: Precondition) -> Change:
+        async with self._changing:
+            book, known = self.book, self.book.get(rule.pattern)
+            if not condition.holds(None if known is None else known.tag):
+                return Change.STALE
+            if known is None and len(book) >= MAX_RULES:
+                return Change.FULL
+            await self._write(lambda database: database.put(rule))
+            self._book = book.with_rule(rule)
+            return Change.DONE
+
+    async def _remove(self, pattern: PeerPattern, condition: Precondition) -> Change:
+        async with self._changing:
+            book, known = self.book, self.book.get(pattern)
+            if not condition.holds(None if known is None else known.tag):
+                return Change.STALE
+            if known is None:
+                return Change.MISSING
+            await self._write(lambda database: database.remove(pattern))
+            self._book = book.without(pattern)
+            return Change.DONE
+
+    async def _write(self, step: Callable[[PeerRuleDatabase], None]) -> None:
+        database = self._database
+        assert database is not None
+        try:
+            await self._in_thread(lambda: step(database))
+        except sqlite3.Error as error:
+            log.error("a rule about peers cannot be stored: %s", error)
+            raise PolicyUnavailable(f"the rule cannot be stored: {error}") from error
+
+    async def _in_thread(self, step: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, step)
+
+
+def _open(path: Path) -> tuple[PeerRuleDatabase, RuleBook]:
+    is_new = not path.exists()
+    database = PeerRuleDatabase(path)
+    try:
+        book = RuleBook(database.read())
+    except BaseException:
+        database.close()
+        raise
+    if is_new:
+        log.info("there are no rules about peers yet; they will be in %s", path)
+    return database, book
