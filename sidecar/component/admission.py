@@ -16,6 +16,8 @@ from sidecar.config.link_domains import LinkDomains
 from sidecar.errors import InvalidValue
 from sidecar.jobs import Check, Issue, Job, Report, Role, Verify
 from sidecar.names import Domain
+from sidecar.protocol import link_batch
+from sidecar.protocol.link_batch import RefusedRequest, read_batch
 from sidecar.protocol.link_mac import LinkKey, canonical_request, same_mac
 from sidecar.protocol.link_replies import ReplyAddress
 from sidecar.protocol.link_stanzas import NAMESPACE, read_job, read_remaining
@@ -44,6 +46,18 @@ class Admitted:
     """
 
     job: Job
+    host: Domain
+    address: ReplyAddress
+    mac: str
+    remaining_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AdmittedBatch:
+    """Requests to answer together, from the local domain `host`; those refused in their places."""
+
+    requests: tuple[Issue | Verify | RefusedRequest, ...]
+    refused: tuple[Refused, ...]
     host: Domain
     address: ReplyAddress
     mac: str
@@ -88,7 +102,7 @@ class Admission:
         """
         return self._domains.names(domain) or domain in self._seen
 
-    def admit(self, iq: Element) -> Admitted | Refused | None:
+    def admit(self, iq: Element) -> Admitted | AdmittedBatch | Refused | None:
         """Judge one `iq`. None: drop it without an answer (results, errors, no way to answer)."""
         iq_type, iq_id, asker = iq.get("type"), iq.get("id"), iq.get("from")
         if iq_type not in ("get", "set") or not iq_id or not asker:
@@ -109,8 +123,11 @@ class Admission:
             return Refused(Why.WRONG_MAC, address)
         self._seen.add(host)
         try:
-            job = read_job(payload, iq_type)
             remaining_seconds = read_remaining(payload)
+            if payload.tag == link_batch.TAG:
+                requests, refused = self._judge_each(read_batch(payload, iq_type), address)
+                return AdmittedBatch(requests, refused, host, address, mac, remaining_seconds)
+            job = read_job(payload, iq_type)
         except InvalidValue as error:
             return Refused(Why.MALFORMED, address, str(error))
         why = self._judge_domains(job)
@@ -125,6 +142,21 @@ class Admission:
         except InvalidValue:
             return None
         return domain if self._domains.speaks_for(domain) else None
+
+    def _judge_each(
+        self, requests: tuple[Issue | Verify | RefusedRequest, ...], address: ReplyAddress
+    ) -> tuple[tuple[Issue | Verify | RefusedRequest, ...], tuple[Refused, ...]]:
+        """Refuse the requests of a batch that are about domains of others."""
+        judged: list[Issue | Verify | RefusedRequest] = []
+        refused: list[Refused] = []
+        for request in requests:
+            if isinstance(request, RefusedRequest):
+                refused.append(Refused(Why.MALFORMED, address, request.text))
+            elif (why := self._judge_domains(request)) is not None:
+                refused.append(Refused(why, address, why.value))
+                request = RefusedRequest("forbidden", why.value)
+            judged.append(request)
+        return tuple(judged), tuple(refused)
 
     def _judge_domains(self, job: Job) -> Why | None:
         if not all(self._domains.speaks_for(domain) for domain in local_domains(job)):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from xml.etree.ElementTree import Element
 
-from sidecar.component.admission import Admission, Admitted, Refused
+from sidecar.component.admission import Admission, Admitted, AdmittedBatch, Refused
 from sidecar.component.backoff import BackOff
 from sidecar.component.connect import connect
 from sidecar.component.faults import NO_HANDSHAKE, Fault, connect_fault
@@ -188,9 +188,13 @@ class Link:
             case Admitted():
                 self._keep_alive.learn_hosted(judged.host)
                 self._work.take(judged, stream.reply)
+            case AdmittedBatch():
+                self._keep_alive.learn_hosted(judged.host)
+                for refused in judged.refused:
+                    self._note(refused)
+                self._work.take_batch(judged, stream.reply)
             case Refused():
-                self._counts["refused"] += 1
-                self._refusals.note(judged)
+                self._note(judged)
                 condition: Literal["bad-request", "forbidden"] = (
                     "bad-request" if judged.is_bad_request else "forbidden"
                 )
@@ -198,6 +202,10 @@ class Link:
             case None:
                 is_pong = self._keep_alive.learn_answer(iq.get("id"))
                 self._counts["pong" if is_pong else "dropped"] += 1
+
+    def _note(self, refused: Refused) -> None:
+        self._counts["refused"] += 1
+        self._refusals.note(refused)
 
     def _announce(self, fault: Fault) -> None:
         """One line per change; what repeats itself is for debugging."""

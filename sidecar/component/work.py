@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from sidecar.component.admission import Admitted
-from sidecar.jobs import Check, Condition, Job, Report, Verdict
+from sidecar.component.admission import Admitted, AdmittedBatch
+from sidecar.jobs import Check, Condition, Issue, Job, Report, Verdict, Verify
 from sidecar.names import DialbackKey
+from sidecar.protocol.link_batch import RefusedRequest, render_answers
 from sidecar.protocol.link_mac import LinkKey
 from sidecar.protocol.link_replies import render_answer
 
@@ -62,11 +64,17 @@ class Work:
         self._counts = counts
         self._checks: set[asyncio.Task[None]] = set()
         self._quick: set[asyncio.Task[None]] = set()
+        self._batches: dict[asyncio.Task[None], int] = {}
+        """With the number of requests in each, which share the room of the quick ones."""
         self._reports: set[asyncio.Task[None]] = set()
         self._stopping = False
 
     def __len__(self) -> int:
-        return len(self._checks) + len(self._quick) + len(self._reports)
+        return len(self._checks) + self._quick_now + len(self._reports)
+
+    @property
+    def _quick_now(self) -> int:
+        return len(self._quick) + sum(self._batches.values())
 
     def take(self, request: Admitted, send: Send) -> None:
         """Start answering `request`; over a limit, answer so at once.
@@ -81,7 +89,8 @@ class Work:
         elif isinstance(job, Report):
             pool, room, seconds = self._reports, limits.quick, limits.quick_seconds
         else:
-            pool, room, seconds = self._quick, limits.quick, limits.quick_seconds
+            room = limits.quick - sum(self._batches.values())
+            pool, seconds = self._quick, limits.quick_seconds
         if request.remaining_seconds is not None:
             seconds = min(seconds, request.remaining_seconds)
         if seconds <= 0:
@@ -92,20 +101,42 @@ class Work:
             self._counts["overload"] += 1
             self._reply(request, _OVERLOAD, send)
         else:
-            self._counts[type(job).__name__.lower()] += 1
+            self._counts[_name(job)] += 1
             task = asyncio.ensure_future(self._answer(request, seconds, send))
             pool.add(task)
             task.add_done_callback(pool.discard)
 
+    def take_batch(self, batch: AdmittedBatch, send: Send) -> None:
+        """Start answering what `batch` asks, together; what is over the limit is told so."""
+        seconds = self.limits.quick_seconds
+        if batch.remaining_seconds is not None:
+            seconds = min(seconds, batch.remaining_seconds)
+        if seconds <= 0:
+            self._counts["expired"] += len(batch.requests)
+            return
+        answers: list[DialbackKey | Verdict | RefusedRequest] = []
+        jobs: dict[int, Issue | Verify] = {}
+        room = self.limits.quick - self._quick_now
+        for place, asked in enumerate(batch.requests):
+            answers.append(asked if isinstance(asked, RefusedRequest) else _OVERLOAD)
+            if isinstance(asked, RefusedRequest):
+                continue
+            if len(jobs) < room:
+                jobs[place] = asked
+            self._counts[_name(asked) if place in jobs else "overload"] += 1
+        task = asyncio.ensure_future(self._answer_batch(batch, answers, jobs, seconds, send))
+        self._batches[task] = len(jobs)
+        task.add_done_callback(self._batches.pop)
+
     def abandon(self) -> None:
         """The connection is gone, nobody waits for its answers. Reports are facts: they go on."""
-        for task in [*self._checks, *self._quick]:
+        for task in [*self._checks, *self._quick, *self._batches]:
             task.cancel()
 
     async def finish(self, grace_seconds: float) -> None:
         """Take no more checks; let what runs be answered within `grace_seconds`, end the rest."""
         self._stopping = True
-        running = [*self._checks, *self._quick, *self._reports]
+        running = [*self._checks, *self._quick, *self._batches, *self._reports]
         if running:
             _, late = await asyncio.wait(running, timeout=grace_seconds)
             for task in late:
@@ -113,22 +144,60 @@ class Work:
             await asyncio.gather(*late, return_exceptions=True)
 
     async def _answer(self, request: Admitted, seconds: float, send: Send) -> None:
-        deadline = self._clock() + seconds
-        answer: DialbackKey | Verdict | None
+        deadline = self._deadline(request)
         try:
             async with asyncio.timeout(seconds + self.limits.overtime_seconds):
-                answer = await self._answerer.answer(request.job, timeout_seconds=seconds)
+                answer = await self._decide(request.job, seconds)
         except TimeoutError:
             answer = _SLOW
-        except Exception:
-            log.exception("%s failed", type(request.job).__name__.lower())
-            answer = _FAULT
-        if request.remaining_seconds is not None and self._clock() > deadline + (
-            request.remaining_seconds - seconds
-        ):
+        if self._clock() > deadline:
             self._counts["expired"] += 1
-            return
-        self._reply(request, answer, send)
+        else:
+            self._reply(request, answer, send)
+
+    async def _answer_batch(
+        self,
+        batch: AdmittedBatch,
+        answers: list[DialbackKey | Verdict | RefusedRequest],
+        jobs: dict[int, Issue | Verify],
+        seconds: float,
+        send: Send,
+    ) -> None:
+        """Put the answers to `jobs` in their places, and send them all."""
+        deadline = self._deadline(batch)
+        tasks = {
+            place: asyncio.ensure_future(self._decide(job, seconds)) for place, job in jobs.items()
+        }
+        try:
+            if tasks:
+                await asyncio.wait(tasks.values(), timeout=seconds + self.limits.overtime_seconds)
+            for place, task in tasks.items():
+                answer = task.result() if task.done() else _SLOW
+                answers[place] = answer or _FAULT
+        finally:
+            for task in tasks.values():
+                task.cancel()
+        if self._clock() > deadline:
+            self._counts["expired"] += len(jobs)
+        else:
+            send(render_answers(answers, batch.address, batch.mac, self._key))
+
+    async def _decide(self, job: Job, seconds: float) -> DialbackKey | Verdict | None:
+        try:
+            return await self._answerer.answer(job, timeout_seconds=seconds)
+        except Exception:
+            log.exception("%s failed", _name(job))
+            return _FAULT
+
+    def _deadline(self, request: Admitted | AdmittedBatch) -> float:
+        """When nobody waits any more for the answer."""
+        if request.remaining_seconds is None:
+            return math.inf
+        return self._clock() + request.remaining_seconds
 
     def _reply(self, request: Admitted, answer: DialbackKey | Verdict | None, send: Send) -> None:
         send(render_answer(answer, request.address, request.mac, self._key))
+
+
+def _name(job: Job) -> str:
+    return type(job).__name__.lower()

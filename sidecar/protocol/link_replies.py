@@ -29,8 +29,8 @@ class ReplyAddress:
 
     def iq(self, iq_type: Literal["result", "error"], payload: str) -> str:
         return (
-            f"<iq type='{iq_type}' id='{_escape(self.id)}' from='{self.us}'"
-            f" to='{_escape(self.asker)}'>{payload}</iq>"
+            f"<iq type='{iq_type}' id='{escaped(self.id)}' from='{self.us}'"
+            f" to='{escaped(self.asker)}'>{payload}</iq>"
         )
 
 
@@ -38,25 +38,37 @@ def render_answer(
     answer: DialbackKey | Verdict | None, address: ReplyAddress, request_mac: str, key: LinkKey
 ) -> str:
     """Return the reply to one request; `None` (a report) is answered with `<received/>`."""
+    name, text, attributes = parts_of(answer)
+    mac = key.mac(canonical_reply(request_mac, canonical_parts(name, text, attributes)))
+    written = "".join([f" {attribute}='{escaped(value)}'" for attribute, value in attributes])
+    return address.iq(
+        "result", f"<{name} xmlns='{NAMESPACE}'{written} mac='{mac}'>{escaped(text)}</{name}>"
+    )
+
+
+def parts_of(
+    answer: DialbackKey | Verdict | None,
+) -> tuple[str, str, list[tuple[str, str]]]:
+    """Return name, text and attributes of the element that says this."""
     match answer:
         case DialbackKey():
-            name, text, attributes = "key", answer.reveal(), []
+            return "key", answer.reveal(), []
         case Verdict():
-            name, text, attributes = "verdict", "", _verdict_attributes(answer)
+            return "verdict", "", _verdict_attributes(answer)
         case None:
-            name, text, attributes = "received", "", []
-    mac = key.mac(canonical_reply(request_mac, canonical_parts(name, text, attributes)))
-    written = "".join([f" {attribute}='{_escape(value)}'" for attribute, value in attributes])
-    return address.iq(
-        "result", f"<{name} xmlns='{NAMESPACE}'{written} mac='{mac}'>{_escape(text)}</{name}>"
-    )
+            return "received", "", []
+
+
+def escaped(text: str) -> str:
+    """Escape for text and attribute values; white space as references, or parsers change it."""
+    return _SPECIAL.sub(lambda match: f"&#{ord(match[0])};", text)
 
 
 def render_refusal(
     condition: Literal["forbidden", "bad-request"], address: ReplyAddress, text: str = ""
 ) -> str:
     """Return the `iq` error for what is not accepted as a request; `text` only for who may ask."""
-    said = f"<text xmlns='{_STANZAS}'>{_escape(text)}</text>" if text else ""
+    said = f"<text xmlns='{_STANZAS}'>{escaped(text)}</text>" if text else ""
     return address.iq(
         "error",
         f"<error type='{_ERROR_TYPES[condition]}'><{condition} xmlns='{_STANZAS}'/>{said}</error>",
@@ -72,8 +84,3 @@ def _verdict_attributes(verdict: Verdict) -> list[tuple[str, str]]:
     if verdict.reason is not None:
         attributes.append(("reason", verdict.reason))
     return attributes
-
-
-def _escape(text: str) -> str:
-    """Escape for text and attribute values; white space as references, or parsers change it."""
-    return _SPECIAL.sub(lambda match: f"&#{ord(match[0])};", text)

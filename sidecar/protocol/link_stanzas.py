@@ -48,6 +48,14 @@ def read_job(payload: Element, iq_type: str) -> Job:
     return read(payload)
 
 
+def read_quick_job(element: Element) -> Issue | Verify:
+    """Return the job of an element that may stand in a batch. Raises InvalidValue."""
+    read = _QUICK.get(element.tag)
+    if read is None:
+        raise _unexpected(element)
+    return read(element)
+
+
 def read_remaining(payload: Element) -> float | None:
     """Return the seconds the server still has for a request, None where it does not say."""
     text = payload.get("remaining")
@@ -134,6 +142,10 @@ _READERS: Final[dict[str, tuple[str, Callable[[Element], Job]]]] = {
     _TAG + "verify": ("get", _verify),
     _TAG + "check": ("get", _check),
     _TAG + "report": ("set", _report),
+}
+_QUICK: Final[dict[str, Callable[[Element], Issue | Verify]]] = {
+    _TAG + "issue": _issue,
+    _TAG + "verify": _verify,
 }
 
 
