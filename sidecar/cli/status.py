@@ -61,7 +61,7 @@ def _show(found: dict[str, Any]) -> None:
     judged = key_service.pop("judged")
     key_service["keys_judged"] = [f"{count} {reason}" for reason, count in judged.items()]
     show_fields(key_service)
-    show_fields({"history": f"{found['history']['handshakes']} handshakes"})
+    show_fields({"history": _history(found["history"])})
     for warning in found["warnings"]:
         click.echo(f"WARNING  {warning}")
     for alarm in alarms:
@@ -69,3 +69,10 @@ def _show(found: dict[str, Any]) -> None:
             f"ALARM    {alarm['code']} {alarm['subject']}: {alarm['text']}"
             f" ({alarm['count']} times, last {alarm['last'][:19]}Z)"
         )
+
+
+def _history(history: dict[str, Any]) -> str:
+    if not history["enabled"]:
+        return "none is kept"
+    count = history["handshakes"]
+    return "cannot be read" if count is None else f"{count} handshakes"

@@ -37,9 +37,10 @@ class Stored(Protocol):
 
 
 class Handshakes(Protocol):
-    """The history of handshakes."""
+    """The history of handshakes. Its methods raise sqlite3.Error; `fault` says why it has gaps."""
 
     lost: int
+    fault: str
 
     @property
     def enabled(self) -> bool: ...

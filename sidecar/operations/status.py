@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -58,11 +59,13 @@ class KeyServiceStatus(Output, frozen=True):
 
 
 class HistoryStatus(Output, frozen=True):
-    """`lost`: handshakes that could not be written."""
+    """`handshakes` is null when it cannot be read, `fault` why it cannot be written now, `lost` the
+    handshakes that were not."""
 
     enabled: bool
-    handshakes: int
+    handshakes: int | None
     lost: int
+    fault: str | None
 
 
 class DaemonStatus(Output, frozen=True):
@@ -84,8 +87,9 @@ async def _status(parts: Parts, call: Call, _: Nothing) -> DaemonStatus:
     links = [_link(link) for link in daemon.link_facts()]
     history = HistoryStatus(
         enabled=parts.handshakes.enabled,
-        handshakes=await parts.handshakes.count(),
+        handshakes=await _count(parts),
         lost=parts.handshakes.lost,
+        fault=parts.handshakes.fault or None,
     )
     return DaemonStatus(
         version=sidecar.__version__,
@@ -96,6 +100,13 @@ async def _status(parts: Parts, call: Call, _: Nothing) -> DaemonStatus:
         history=history,
         warnings=_warnings(parts, found),
     )
+
+
+async def _count(parts: Parts) -> int | None:
+    try:
+        return await parts.handshakes.count()
+    except sqlite3.Error:
+        return None
 
 
 def _warnings(parts: Parts, keyd: KeydStatus) -> list[str]:
@@ -110,6 +121,8 @@ def _warnings(parts: Parts, keyd: KeydStatus) -> list[str]:
             f"{keyd.stateless_versions} imported secrets are trusted without the ledger: "
             "whoever knows one can forge keys"
         )
+    if parts.handshakes.fault:
+        warnings.append(f"the history of handshakes has a gap: {parts.handshakes.fault}")
     warnings += [f"the admin API does not listen on {place}" for place in parts.daemon.api_failed]
     return warnings
 

@@ -1,7 +1,8 @@
 """The history of handshakes as the daemon has it: told of without waiting, written by a thread.
 
 All that is told of one handshake within half a second becomes one write. When the disk cannot
-keep up, the history has gaps; handshakes never wait for it.
+keep up, or the database is locked or broken, the history has gaps; handshakes never wait for it.
+A file that is no database any more is set aside, and a new one begun.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ log = logging.getLogger(__name__)
 
 _FLUSH_SECONDS = 0.5
 _PRUNE_SECONDS = 60.0
+_COMPLAIN_SECONDS = 60.0
 _MS_PER_DAY = 86_400_000
+_BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_SUFFIXES = ("", "-wal", "-shm")
 _MAX_PENDING = 20_000
 
 T = TypeVar("T")
@@ -42,7 +46,7 @@ class History:
     """Bounded by `days` and by `records`; with either 0 nothing is kept.
 
     `on_written` is called, in the event loop, with every record that was written or changed; also
-    where nothing is kept, then with the number 0.
+    where nothing is kept or could be written, then with the number 0.
     """
 
     def __init__(
@@ -64,27 +68,78 @@ class History:
         self._reader: HistoryDatabase | None = None
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="history writer")
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="history reader")
+        self._opening = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
+        self._complained = -_COMPLAIN_SECONDS
         self.lost = 0
         """Records that were not written: the disk was too slow, or failed."""
+        self.fault = ""
+        """Why nothing can be written now."""
 
     @property
     def enabled(self) -> bool:
         return self._days > 0 and self._records > 0
 
     async def start(self) -> None:
-        """Open the database. Raises OSError, sqlite3.Error. Disabled, it erases what there was."""
+        """Open the database; one that does not open is tried again now and then.
+
+        Disabled, it erases what there was; raises OSError when it cannot.
+        """
         if not self.enabled:
-            for suffix in ("", "-wal", "-shm"):
-                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+            for suffix in _SUFFIXES:
+                self._file(suffix).unlink(missing_ok=True)
         else:
-            await self._open()
+            await self._reopen(None, None)
         self._task = asyncio.create_task(self._keep_writing(), name="history writer")
 
-    async def _open(self) -> None:
+    async def _reopen(self, writer: HistoryDatabase | None, broken: sqlite3.Error | None) -> None:
+        """Open the database in place of `writer`, unless somebody else has; a `broken` one anew."""
+        async with self._opening:
+            if self._writer is not writer:
+                return
+            try:
+                await self._open(broken)
+                self.fault = ""
+            except (OSError, sqlite3.Error) as error:
+                await self._close_databases()
+                self._note_fault(error)
+        await self.prune()
+
+    async def _open(self, broken: sqlite3.Error | None) -> None:
+        """Raises OSError, sqlite3.Error."""
+        await self._close_databases()
+        if broken is None:
+            try:
+                return await self._open_once()
+            except sqlite3.DatabaseError as error:
+                if not _is_broken(error):
+                    raise
+                broken = error
+        await self._set_aside(broken)
+        await self._open_once()
+
+    async def _open_once(self) -> None:
         self._writer = await self._in(self._writing, lambda: HistoryDatabase(self._path))
         self._reader = await self._in(self._reading, lambda: HistoryDatabase(self._path))
-        await self.prune()
+
+    async def _set_aside(self, error: sqlite3.Error) -> None:
+        """Keep what is broken under another name, for whoever wants to look. Raises OSError."""
+        await self._close_databases()
+        log.error("the history is broken: %s; it begins anew, see %s", error, self._file(".broken"))
+        for suffix in _SUFFIXES:
+            if self._file(suffix).exists():
+                self._file(suffix).rename(self._file(f".broken{suffix}"))
+
+    def _file(self, suffix: str) -> Path:
+        return self._path.with_name(self._path.name + suffix)
+
+    async def _close_databases(self) -> None:
+        """Each in its own thread, after whatever runs there."""
+        writer, reader, self._writer, self._reader = self._writer, self._reader, None, None
+        if writer is not None:
+            await self._in(self._writing, writer.close)
+        if reader is not None:
+            await self._in(self._reading, reader.close)
 
     async def close(self) -> None:
         """Write what is left, and end."""
@@ -93,10 +148,7 @@ class History:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
             await self.flush()
-        for database in (self._writer, self._reader):
-            if database is not None:
-                database.close()
-        self._writer = self._reader = None
+        await self._close_databases()
         self._writing.shutdown(wait=False)
         self._reading.shutdown(wait=False)
 
@@ -116,14 +168,18 @@ class History:
         writer = self._writer
         if not pending:
             return
-        if writer is None:
-            self._on_written([StoredHandshake(0, record) for record in pending])
-            return
-        try:
-            self._on_written(await self._in(self._writing, lambda: writer.write(pending)))
-        except sqlite3.Error as error:
+        if writer is not None:
+            try:
+                self._on_written(await self._in(self._writing, lambda: writer.write(pending)))
+                self.fault = ""
+                return
+            except sqlite3.Error as error:
+                self._note_fault(error)
+                if _is_broken(error):
+                    await self._reopen(writer, error)
+        if self.enabled:
             self.lost += len(pending)
-            log.error("the history lost %d handshakes: %s", len(pending), error)
+        self._on_written([StoredHandshake(0, record) for record in pending])
 
     async def prune(self) -> None:
         """Forget what is over the bounds."""
@@ -136,7 +192,7 @@ class History:
                 self._writing, lambda: writer.prune(keep=self._records, started_before_ms=oldest_ms)
             )
         except sqlite3.Error as error:
-            log.error("the history cannot forget: %s", error)
+            self._note_fault(error)
 
     async def page(self, wanted: HandshakeFilter, limit: int) -> list[StoredHandshake]:
         """Return up to `limit` handshakes, newest first; what was told by now is in it."""
@@ -174,16 +230,44 @@ class History:
             await self.flush()
             if time.monotonic() - pruned >= _PRUNE_SECONDS:
                 pruned = time.monotonic()
-                await self.prune()
+                await self.look_after()
+
+    async def look_after(self) -> None:
+        """Forget what is over the bounds; open again what could not be opened."""
+        if self.enabled and self._writer is None:
+            await self._reopen(None, None)
+        else:
+            await self.prune()
+
+    def _note_fault(self, error: Exception) -> None:
+        """Remember it for `status`, and tell it in the log, but not with every handshake."""
+        self.fault = str(error)
+        if time.monotonic() - self._complained >= _COMPLAIN_SECONDS:
+            self._complained = time.monotonic()
+            log.error("the history of handshakes has a gap: %s", error)
 
     async def _read(self, question: Callable[[HistoryDatabase], T], otherwise: T) -> T:
+        """Raises sqlite3.Error."""
         reader = self._reader
         if reader is None:
+            if self.enabled:
+                raise sqlite3.OperationalError(self.fault)
             return otherwise
-        return await self._in(self._reading, lambda: question(reader))
+        writer = self._writer
+        try:
+            return await self._in(self._reading, lambda: question(reader))
+        except sqlite3.Error as error:
+            if _is_broken(error):
+                self._note_fault(error)
+                await self._reopen(writer, error)
+            raise
 
     async def _in(self, executor: ThreadPoolExecutor, step: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(executor, step)
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)
+
+
+def _is_broken(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", None) in _BROKEN

@@ -266,13 +266,16 @@ async def test_history_of_the_first_schema_is_brought_up_to_date(
         assert await streams(history) == ["S2", "S1"]
 
 
-async def test_newer_schema_is_refused(tmp_path: Path, clock: Clock) -> None:
-    async with _opened(tmp_path, clock):
-        pass
+async def test_newer_schema_is_left_alone(tmp_path: Path, clock: Clock) -> None:
+    async with _opened(tmp_path, clock) as history:
+        history.note_decision(outgoing("S1"))
     with sqlite3.connect(tmp_path / "history.sqlite3") as database:
         database.execute("PRAGMA user_version = 99")
     database.close()
-    history = History(tmp_path / "history.sqlite3", days=1, records=1, clock=clock)
-    with pytest.raises(sqlite3.Error, match="written by a newer one"):
-        await history.start()
-    await history.close()
+    async with _opened(tmp_path, clock) as history:
+        assert "written by a newer one" in history.fault
+        with pytest.raises(sqlite3.Error, match="written by a newer one"):
+            await history.count()
+    with sqlite3.connect(tmp_path / "history.sqlite3") as database:
+        assert database.execute("SELECT stream FROM handshake").fetchall() == [("S1",)]
+    database.close()
