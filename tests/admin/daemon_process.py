@@ -1,4 +1,5 @@
-"""A real daemon with its key service, and no XMPP server: its one link never comes up."""
+"""A real daemon with its key service, and no XMPP server: its one link comes up only where a test
+is the server's end of it."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from typing import Any, Self
 
 import aiohttp
 
+from bench.link_server import LinkServer
 from sidecar.key_client import KeyClient
 from sidecar.keys.messages import CreateToken, IssueKey, Reply, Request, TokenMade
 from sidecar.lab.process import Process
@@ -44,15 +46,20 @@ class Answer:
 class Daemon:
     """`async with Daemon(directory) as daemon`: its API answers."""
 
-    def __init__(self, directory: Path, *, listen: str = "") -> None:
-        """`listen` is a TCP address of the API, besides the socket."""
+    def __init__(
+        self, directory: Path, *, listen: str = "", link: LinkServer | None = None
+    ) -> None:
+        """`listen` is a TCP address of the API, besides the socket. `link` takes our component."""
         self.config_path = directory / "sidecar.toml"
         self.state = directory / "state"
         self.socket = self.state / "api.sock"
-        self.config_path.write_text(CONFIG.replace("LISTEN", f'"{listen}"' if listen else ""))
+        config = CONFIG.replace("LISTEN", f'"{listen}"' if listen else "")
+        if link is not None:
+            config = config.replace("port = 1\n", f"port = {link.port}\n")
+        self.config_path.write_text(config)
         secret = directory / "secret"
         secret.touch(mode=0o600)
-        secret.write_text("s3cr3t")
+        secret.write_text("s3cr3t" if link is None else link.secret)
         self.process = Process(
             "dialback-sidecar",
             command("dialback-sidecar", "serve", "--config", self.config_path),
