@@ -111,6 +111,8 @@ async def _count(parts: Parts) -> int | None:
 
 def _warnings(parts: Parts, keyd: KeydStatus) -> list[str]:
     warnings = []
+    if parts.handshakes.fault:
+        warnings.append(f"the history of handshakes has a gap: {parts.handshakes.fault}")
     if parts.daemon.key_service_is_child:
         warnings.append(
             "the key service runs under the daemon's own user, which isolates nothing: "
@@ -121,8 +123,6 @@ def _warnings(parts: Parts, keyd: KeydStatus) -> list[str]:
             f"{keyd.stateless_versions} imported secrets are trusted without the ledger: "
             "whoever knows one can forge keys"
         )
-    if parts.handshakes.fault:
-        warnings.append(f"the history of handshakes has a gap: {parts.handshakes.fault}")
     warnings += [f"the admin API does not listen on {place}" for place in parts.daemon.api_failed]
     return warnings
 
