@@ -19,6 +19,7 @@ STATUS: Mapping[RefusalKind, int] = {
     RefusalKind.CONFLICT: 409,
     RefusalKind.STALE: 412,
     RefusalKind.UNPROCESSABLE: 422,
+    RefusalKind.BUSY: 429,
     RefusalKind.OUTAGE: 503,
 }
 PROBLEMS: Mapping[str, tuple[int, str]] = {

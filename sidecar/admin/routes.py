@@ -36,6 +36,7 @@ ROUTES: Mapping[str, Route] = {
     "handshakes-show": Route("GET", "/v1/handshakes/{id}"),
     "peers-list": Route("GET", "/v1/peers"),
     "checks-run": Route("POST", "/v1/checks"),
+    "probes-run": Route("POST", "/v1/probes"),
     "tokens-list": Route("GET", "/v1/tokens"),
     "tokens-create": Route("POST", "/v1/tokens", 201),
     "tokens-revoke": Route("DELETE", "/v1/tokens/{id}"),

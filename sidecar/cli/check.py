@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
+from sidecar.cli.api_commands import json_option
 from sidecar.cli.config_option import EXIT_CONFIG, config_option, load_or_exit
-from sidecar.cli.probe import json_option, run_probes
-from sidecar.cli.probe_report import show
+from sidecar.cli.probing import fail_on_option, finish, probe_here
 from sidecar.names import Domain
 from sidecar.s2s.probe import Depth
 
@@ -42,29 +42,31 @@ def check_config(config_path: Path) -> None:
 
 @check.command("dns")
 @config_option
+@fail_on_option
 @json_option
-def check_dns(config_path: Path, as_json: bool) -> None:
+def check_dns(config_path: Path, fail_on: str, as_json: bool) -> None:
     """Look at our own domains as others find them in DNS; exit status 1 if there is an error.
 
-    Example: dialback-sidecar check dns
+    Example: dialback-sidecar check dns --fail-on warning
     """
-    _check_own(config_path, Depth.DNS, as_json)
+    _check_own(config_path, Depth.DNS, fail_on, as_json)
 
 
 @check.command("tls")
 @config_option
+@fail_on_option
 @json_option
-def check_tls(config_path: Path, as_json: bool) -> None:
+def check_tls(config_path: Path, fail_on: str, as_json: bool) -> None:
     """Connect to our own domains as a peer would, and look at TLS and certificates.
 
     Exit status 1 if there is an error.
 
     Example: dialback-sidecar check tls --json
     """
-    _check_own(config_path, Depth.TLS, as_json)
+    _check_own(config_path, Depth.TLS, fail_on, as_json)
 
 
-def _check_own(config_path: Path, depth: Depth, as_json: bool) -> None:
+def _check_own(config_path: Path, depth: Depth, fail_on: str, as_json: bool) -> None:
     """Probe every domain that the configuration names; patterns name none."""
     config = load_or_exit(config_path)
     patterns = [pattern for link in config.link for pattern in link.domains.patterns]
@@ -72,6 +74,4 @@ def _check_own(config_path: Path, depth: Depth, as_json: bool) -> None:
     if not own:
         click.echo("the configuration names no domain, only patterns", err=True)
         sys.exit(EXIT_CONFIG)
-    probes = run_probes(config, [(domain, None) for domain in own], depth)
-    show(probes, json=as_json)
-    sys.exit(any(probe.failed for probe in probes))
+    finish(probe_here(config, own, depth), fail_on, as_json=as_json, many=True)

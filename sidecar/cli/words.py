@@ -85,5 +85,6 @@ EXCEPTIONS: Mapping[str, str] = {
     "secrets-rotate": _SECRETS,
     "secrets-revoke": _SECRETS,
     "secrets-import": _SECRETS,
+    "probes-run": "`probe` makes most probes itself, and prints a report",
     "checks-run": "`probe` tells more about a remote domain; a check needs a stream of a server",
 }

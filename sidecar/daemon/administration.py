@@ -15,12 +15,14 @@ from sidecar.component import LinkState, Phase
 from sidecar.config import Config, LinkConfig, load
 from sidecar.daemon.checkers import Checkers
 from sidecar.daemon.links import Links
+from sidecar.daemon.probing import Probing
 from sidecar.daemon.watching import Watching
 from sidecar.engine import Engine
 from sidecar.errors import ConfigError, Problem
 from sidecar.jobs import Evidence
 from sidecar.key_client import KeyClient
 from sidecar.metrics import LinkSample, Metrics, Snapshot
+from sidecar.names import Domain
 from sidecar.operations import Parts
 from sidecar.operations.events import Events
 from sidecar.operations.needs import LinkFacts, Reloaded
@@ -54,6 +56,7 @@ class RunningDaemon:
         self.links: Links | None = None
         self.checkers: Checkers | None = None
         self.watching: Watching | None = None
+        self.probing: Probing | None = None
         self.api: AdminServer | None = None
         self.started_ms = time.time_ns() // 1_000_000
         self.api_failed: Sequence[str] = ()
@@ -71,6 +74,9 @@ class RunningDaemon:
 
     def link_facts(self) -> Sequence[LinkFacts]:
         return [_facts(config, state) for config, state in self.link_states()]
+
+    def speaks_for(self, domain: Domain) -> bool:
+        return any(link.domains.speaks_for(domain) for link in self._config.link)
 
     def snapshot(self) -> Snapshot:
         """What Prometheus sees beside what is counted."""
@@ -108,6 +114,8 @@ class RunningDaemon:
             added, removed, changed = await self.links.take_up(config)
             restart = [n for n in _FIXED if getattr(config, n) != getattr(self._config, n)]
             self._config = config
+            if self.probing is not None:
+                self.probing.take_up(config)
             log.info("took up %s: %s", self._path, _told(added, removed, changed, restart))
             return Reloaded(added, removed, changed, restart)
 
@@ -118,10 +126,11 @@ async def administration(
 ) -> AsyncIterator[None]:
     """The admin API and the watch over what it shows, while the context lasts."""
     keys, history = daemon.keys, daemon.history
+    daemon.probing = Probing(config, engine, keys)
     server = AdminServer(
         config.admin,
         config.admin.socket or config.state_directory / API_SOCKET,
-        Parts(keys, engine, history, events, daemon),
+        Parts(keys, engine, history, events, daemon, daemon.probing),
         health=daemon.health,
         exposition=metrics.exposition,
     )

@@ -14,6 +14,7 @@ class Scope(enum.Enum):
     SECRETS_READ = "secrets:read"
     SECRETS_WRITE = "secrets:write"
     CHECKS_RUN = "checks:run"
+    PROBES_RUN = "probes:run"
     CONFIG_WRITE = "config:write"
     TOKENS_WRITE = "tokens:write"
     METRICS_READ = "metrics:read"

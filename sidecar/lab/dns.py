@@ -50,10 +50,16 @@ class DnsServer:
     """
 
     def __init__(
-        self, address: str | None = None, *, ttl_seconds: int = 0, shared: DnsServer | None = None
+        self,
+        address: str | None = None,
+        *,
+        port: int = 0,
+        ttl_seconds: int = 0,
+        shared: DnsServer | None = None,
     ) -> None:
+        """`port` 0: any free one."""
         self.address = address or fresh_address()
-        self.port = 0
+        self.port = port
         self.queries: list[Query] = []
         self.ttl_seconds = ttl_seconds
         self._literal_targets = shared is not None
@@ -196,7 +202,8 @@ class DnsServer:
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        (self.port,) = free_ports(self.address)
+        if not self.port:
+            (self.port,) = free_ports(self.address)
         try:
             self._udp, _ = await loop.create_datagram_endpoint(
                 lambda: _Udp(self), (self.address, self.port)

@@ -10,8 +10,10 @@ from sidecar.engine import Engine
 from sidecar.errors import KeyServiceUnavailable, Problem
 from sidecar.handshakes import HandshakeFilter, HandshakeRecord, PeerSummary
 from sidecar.keys.messages import AsBearer, BearerRequest, Denied, Failed, Refused, Reply, Request
+from sidecar.names import Domain
 from sidecar.operations.caller import Call
 from sidecar.operations.events import Events
+from sidecar.operations.probe_report import ProbeReport
 from sidecar.operations.refusals import REFUSALS, Refusal
 
 _SECONDS = 5.0
@@ -86,8 +88,18 @@ class Daemon(Protocol):
     @property
     def api_failed(self) -> Sequence[str]: ...
     def link_facts(self) -> Sequence[LinkFacts]: ...
+    def speaks_for(self, domain: Domain) -> bool:
+        """Whether a link of the configuration does."""
+
     async def reload(self) -> Reloaded | Sequence[Problem]:
         """Take up the configuration file; the problems when it cannot be used."""
+
+
+class Probes(Protocol):
+    """Tries remote domains."""
+
+    async def probe(self, domain: Domain, sender: Domain | None) -> ProbeReport | None:
+        """Return the report; None where there are too many at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +111,7 @@ class Parts:
     handshakes: Handshakes
     events: Events
     daemon: Daemon
+    probes: Probes
 
     async def ask_keys(self, call: Call, request: BearerRequest, *, dry_run: bool = False) -> Reply:
         """Ask the key service with the caller's token. Raises Refusal for every kind of no."""

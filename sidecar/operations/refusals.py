@@ -16,6 +16,7 @@ class RefusalKind(enum.Enum):
     CONFLICT = "conflict"
     STALE = "stale"
     UNPROCESSABLE = "unprocessable"
+    BUSY = "busy"
     OUTAGE = "outage"
 
 
@@ -40,6 +41,8 @@ REFUSALS: Mapping[str, tuple[RefusalKind, str]] = {
         "This Idempotency-Key was used for another request",
     ),
     "end-too-far": (RefusalKind.UNPROCESSABLE, "An imported secret lasts at most 30 days"),
+    "not-our-domain": (RefusalKind.UNPROCESSABLE, "No link speaks for that domain"),
+    "too-many-probes": (RefusalKind.BUSY, "Other probes are running: try again in a moment"),
     "config-invalid": (RefusalKind.UNPROCESSABLE, "The configuration file cannot be used"),
     "key-service-unavailable": (RefusalKind.OUTAGE, "The key service does not answer"),
     "history-unavailable": (RefusalKind.OUTAGE, "The history cannot be read"),

@@ -31,6 +31,7 @@ ScopeName = Literal[
     "secrets:read",
     "secrets:write",
     "checks:run",
+    "probes:run",
     "config:write",
     "tokens:write",
     "metrics:read",

@@ -38,6 +38,10 @@ class Credentials:
                 return shown.contexts()[direct_tls]
         return self._bare[direct_tls]
 
+    def shows(self, local: Domain) -> bool:
+        """Whether there is a certificate for `local`."""
+        return any(shown.config.domains.speaks_for(local) for shown in self._shown)
+
 
 class _Shown:
     """One certificate as it was when its files were last read."""

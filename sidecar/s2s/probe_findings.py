@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 
 class Severity(enum.Enum):
-    """`ERROR`: nobody federates this way. `WARNING`: some peers do not. `NOTE`: good to know."""
+    """`ERROR`: nobody federates this way. `WARNING`: some peers do not, or soon nobody does.
+    `NOTE`: good to know."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -20,7 +21,26 @@ _E, _W, _N = Severity
 class Rule(enum.Enum):
     """Stable id, severity, advice. Ids are never reused for something else."""
 
+    PROBE_TIMEOUT = "probe-timeout", _E, "what was found by then is shown; something is very slow"
+    PROBE_LIMITED = "probe-limited", _W, "this address was dialled too often: wait a minute"
+    DOMAIN_IDN = (
+        "domain-idn",
+        _N,
+        "DNS and certificates take this form of the name, XMPP servers the other one",
+    )
     DNS_FAILED = "dns-failed", _E, "ask its name servers with dig; DNSSEC or a lame server?"
+    DNS_SERVICE_FAILED = "dns-service-failed", _W, "one of two SRV questions fails: ask with dig"
+    DNS_SLOW = "dns-slow", _W, "servers give up after a few seconds: look at its name servers"
+    DNS_LAME = (
+        "dns-lame",
+        _W,
+        "a name server that the zone names does not answer for it: fix it, or remove its NS record",
+    )
+    DNS_INCONSISTENT = (
+        "dns-inconsistent",
+        _W,
+        "its name servers do not say the same: look at the transfer of the zone and at serials",
+    )
     DNS_NO_SERVICE = (
         "dns-no-service",
         _E,
@@ -33,6 +53,26 @@ class Rule(enum.Enum):
         _N,
         "the domain itself on port 5269 is used; with an SRV record it could be anywhere",
     )
+    DNS_DOT_AMONG_OTHERS = (
+        "dns-dot-among-others",
+        _W,
+        "target '.' means that there is no service, so it has to be the only one (RFC 2782)",
+    )
+    DNS_SRV_ADDRESS = (
+        "dns-srv-address",
+        _W,
+        "an SRV target is the name of a host, never an address (RFC 2782): servers leave it out",
+    )
+    DNS_SRV_ALIAS = (
+        "dns-srv-alias",
+        _W,
+        "an SRV target must not be a CNAME (RFC 2782, RFC 2181): name the host itself",
+    )
+    DNS_DIRECT_TLS_ONLY = (
+        "dns-direct-tls-only",
+        _W,
+        "add an _xmpp-server record: servers without XEP-0368 look for no other",
+    )
     DNS_NO_IPV6 = "dns-no-ipv6", _N, "add AAAA records: some peers have IPv6 alone"
     DNS_NO_DIRECT_TLS = (
         "dns-no-direct-tls",
@@ -41,12 +81,15 @@ class Rule(enum.Enum):
     )
     TCP_REFUSED = "tcp-refused", _E, "nothing listens there: is the server up, the port right?"
     TCP_TIMEOUT = "tcp-timeout", _E, "nothing comes back: look at the firewall"
+    TCP_NO_IPV6_HERE = "tcp-no-ipv6-here", _N, "there is no IPv6 from here: try from elsewhere"
     TCP_UNREACHABLE = "tcp-unreachable", _E, "there is no route from here: try from elsewhere"
+    NO_CONNECTION = "no-connection", _E, "no address of the domain took a connection from here"
     STREAM_FAILED = "stream-failed", _E, "what listens there speaks no XMPP for servers"
     STREAM_TIMEOUT = "stream-timeout", _E, "the server accepts connections and says nothing"
     HOST_UNKNOWN = "host-unknown", _E, "DNS points at a server that does not host this domain"
     STREAM_ERROR = "stream-error", _E, "the server refuses us; its log says why"
     STREAM_LEGACY = "stream-legacy", _W, "a server without version 1.0 has no TLS: update it"
+    STREAM_NO_ID = "stream-no-id", _W, "dialback keys are made for a stream ID: update the server"
     TLS_ABSENT = "tls-absent", _W, "most servers refuse cleartext: give it a certificate"
     TLS_FAILED = "tls-failed", _E, "look at the certificate, its key, and the TLS versions"
     TLS_OLD = "tls-old", _W, "offer TLS 1.3 and 1.2"
@@ -83,6 +126,11 @@ class Rule(enum.Enum):
         "it does not accept our certificate by SASL EXTERNAL: dialback decides",
     )
     DIALBACK_ABSENT = "dialback-absent", _W, "without it, peers need a certificate it trusts"
+    NO_AUTHENTICATION = (
+        "no-authentication",
+        _E,
+        "it has seen our certificate and offers neither SASL EXTERNAL nor dialback: no way in",
+    )
     DIALBACK_NO_ERRORS = (
         "dialback-no-errors",
         _N,
@@ -96,7 +144,7 @@ class Rule(enum.Enum):
     DIALBACK_ERROR = "dialback-error", _E, "it could not ask our server: see check dns"
     DIALBACK_TIMEOUT = "dialback-timeout", _E, "it never answered: can it reach our server?"
     DIALBACK_REFUSED = "dialback-refused", _E, "it ended the stream when we proved our domain"
-    KEY_NOT_ISSUED = "key-not-issued", _E, "is dialback-keyd up, and may this user ask it?"
+    KEY_NOT_ISSUED = "key-not-issued", _E, "the daemon gave no key: see `dialback-sidecar status`"
 
     def __init__(self, id: str, severity: Severity, advice: str) -> None:
         self.id = id

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from sidecar.errors import StreamViolation, shorten
+from sidecar.jobs import Issue
 from sidecar.names import DialbackKey, Domain, DomainPair, StreamId
 from sidecar.protocol import namespaces as ns
 from sidecar.protocol.dialback import read_result_response, write_result
@@ -33,7 +34,8 @@ _READ_BYTES = 16_384
 _SASL = "urn:ietf:params:xml:ns:xmpp-sasl"
 _MECHANISM = re.compile(r"[A-Z0-9_-]{1,20}\Z")  # RFC 4422 §3.1
 
-IssueKey = Callable[[DomainPair, StreamId], Awaitable[DialbackKey]]
+IssueKey = Callable[[Issue], Awaitable[DialbackKey]]
+"""Gives a key for the stream as it is, or raises Trouble."""
 
 
 class Trouble(Exception):
@@ -150,7 +152,7 @@ class ProbeStream:
 
     async def _start_tls(self, context: ssl.SSLContext) -> None:
         try:
-            await self._writer.start_tls(context, server_hostname=self._remote.a_label)
+            await self._writer.start_tls(context, server_hostname=str(self._remote.a_label))
         except (ssl.SSLError, OSError) as error:
             reason = getattr(error, "reason", None) or str(error) or "the connection was closed"
             raise Trouble(Rule.TLS_FAILED, shorten(reason)) from error
@@ -164,7 +166,16 @@ class ProbeStream:
     async def _dial_back(self, issue: IssueKey, local: Domain, timeout_seconds: float) -> None:
         """Be the Initiating Server for once (XEP-0220 §2.1.1)."""
         pair = DomainPair(sender=local, target=self._remote)
-        key = await issue(pair, StreamId.parse(self.seen.stream_id))
+        seen = self.seen
+        key = await issue(
+            Issue(
+                pair=pair,
+                stream=StreamId.parse(seen.stream_id),
+                encrypted=bool(seen.tls_version),
+                ip=self._writer.get_extra_info("peername")[0],
+                certificate=seen.chain[0] if seen.chain else None,
+            )
+        )
         self._writer.write(write_result(pair, key))
         try:
             async with asyncio.timeout(timeout_seconds):

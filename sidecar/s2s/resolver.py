@@ -19,6 +19,8 @@ from sidecar.s2s.policy import is_literal
 from sidecar.s2s.srv import SrvRecord, Target, order
 
 FALLBACK_PORT = 5269
+SERVICES = ("_xmpps-server", "_xmpp-server")
+"""Of XEP-0368 and of RFC 6120."""
 _TRY_SECONDS = 1.5
 # c-ares waits as little as 0.25 s at first, then up to double at each try; it drops late answers
 _TRIES = 6
@@ -28,7 +30,7 @@ _FAILED_SECONDS = 2.0
 _NONE = {1, 4, 8}  # ARES_ENODATA, ARES_ENOTFOUND, ARES_EBADNAME
 _TIMEOUT = 12  # ARES_ETIMEOUT
 _UNREACHABLE = 11  # ARES_ECONNREFUSED
-_RECORD_TYPES = {"A": 1, "AAAA": 28, "SRV": 33}
+_RECORD_TYPES = {"A": 1, "AAAA": 28, "CNAME": 5, "NS": 2, "SRV": 33}
 
 
 class Resolver:
@@ -70,7 +72,7 @@ class Resolver:
         """The SRV records that can be used; none: the domain itself is the target."""
         name = domain.a_label
         direct, plain = await self._lookup(
-            (f"_xmpps-server._tcp.{name}", "SRV"), (f"_xmpp-server._tcp.{name}", "SRV")
+            *((f"{service}._tcp.{name}", "SRV") for service in SERVICES)
         )
         records = (
             *_srv_records(direct, direct_tls=True),
@@ -98,6 +100,33 @@ class Resolver:
         if merged:
             return tuple(merged)
         return _one_of(v4, v6) or Failure(Reason.DNS_NO_ADDRESS, f"no address for {name}")
+
+    async def raw_services(self, domain: Domain) -> dict[str, tuple[SrvRecord, ...] | Failure]:
+        """All that stands under each service, usable or not: a target may be `` or an address."""
+        names = {service: f"{service}._tcp.{domain.a_label}" for service in SERVICES}
+        found = await self._lookup(*((name, "SRV") for name in names.values()))
+        return {
+            service: answer
+            if isinstance(answer, Failure)
+            else tuple(_raw_srv(data, direct_tls=service == SERVICES[0]) for data in answer)
+            for service, answer in zip(names, found, strict=True)
+        }
+
+    async def alias(self, name: str) -> str | None:
+        """The name that `name` is only another one for."""
+        (found,) = await self._lookup((name, "CNAME"))
+        if isinstance(found, Failure) or not found:
+            return None
+        return str(found[0].cname).rstrip(".").lower()
+
+    async def name_servers(self, domain: Domain) -> tuple[str, ...]:
+        """The names of the servers of the zone that `domain` is in; none where nobody says."""
+        labels = domain.a_label.split(".")
+        for start in range(len(labels) - 1):
+            (found,) = await self._lookup((".".join(labels[start:]), "NS"))
+            if not isinstance(found, Failure) and found:
+                return tuple(sorted(_name_server(each) for each in found))
+        return ()
 
     async def close(self) -> None:
         close = getattr(self._aiodns, "close", None)  # COMPAT(aiodns 3.2): has none
@@ -197,8 +226,10 @@ def _records(result: Any, record_type: str) -> Answer:
         data = tuple(record.data for record in result.answer if record.type == wanted)
         ttl = min((record.ttl for record in result.answer), default=_ABSENT_SECONDS)
         return Answer(data, ttl if data else min(ttl, _ABSENT_SECONDS))
-    ttl = min((record.ttl for record in result), default=0)  # COMPAT(aiodns 3)
-    if record_type == "SRV":
+    if not isinstance(result, list):  # COMPAT(aiodns 3): from here on, and one CNAME is no list
+        result = [result]
+    ttl = min((record.ttl for record in result), default=0)
+    if record_type not in ("A", "AAAA"):
         return Answer(tuple(result), ttl)
     return Answer(tuple(_Address(record.host) for record in result), ttl)
 
@@ -206,12 +237,18 @@ def _records(result: Any, record_type: str) -> Answer:
 def _srv_records(found: Sequence[Any] | Failure, *, direct_tls: bool) -> list[SrvRecord]:
     if isinstance(found, Failure):
         return []
-    records = []
-    for data in found:
-        name = str(getattr(data, "target", None) or getattr(data, "host", "")).rstrip(".").lower()
-        if name and data.port and not is_literal(name):
-            records.append(SrvRecord(data.priority, data.weight, data.port, name, direct_tls))
-    return records
+    records = [_raw_srv(data, direct_tls=direct_tls) for data in found]
+    return [each for each in records if each.port and not is_literal(each.target)]
+
+
+def _raw_srv(data: Any, *, direct_tls: bool) -> SrvRecord:
+    name = str(getattr(data, "target", None) or getattr(data, "host", "")).rstrip(".").lower()
+    return SrvRecord(data.priority, data.weight, data.port, name, direct_tls)
+
+
+def _name_server(data: Any) -> str:
+    name = getattr(data, "nsdname", None) or getattr(data, "host", "")
+    return str(name).rstrip(".").lower()
 
 
 def _new_aiodns(nameservers: Sequence[str]) -> aiodns.DNSResolver:

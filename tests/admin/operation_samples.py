@@ -9,6 +9,7 @@ CHECK = {"sender": "montague.invalid", "target": OURS, "stream": "S1", "key": "b
 BODIES: dict[str, Any] = {
     "secrets-import": {"secret": "s3cr3t-of-prosody"},
     "checks-run": CHECK,
+    "probes-run": {"domain": "montague.invalid", "sender": OURS},
     "tokens-create": {"name": "ci", "scopes": ["status:read"]},
 }
 FIELDS = {"domain": OURS, "id": "0123456789ab"}

@@ -68,7 +68,7 @@ async def test_probe_of_a_domain_that_its_server_does_not_host(network: Network)
     network.dns.add_srv("verona.example", "xmpp.montague.example", montague.s2s_port)
     status, output = await run(sidecar, "probe", "verona.example", "--json")
     assert status == 1
-    (report,) = json.loads(output)
+    report = json.loads(output)
     assert report["failed"] is True
     assert "host-unknown" in [finding["rule"] for finding in report["findings"]]
 
@@ -97,26 +97,3 @@ def test_what_is_no_domain_is_said_so(domain: str, tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["probe", domain, "--config", str(tmp_path / "none")])
     assert result.exit_code == 2
     assert "domain: expected a domain name" in result.output
-
-
-def test_key_is_asked_for_our_own_domains_alone(tmp_path: Path) -> None:
-    from click.testing import CliRunner
-
-    from sidecar.cli import main
-
-    secret, config = tmp_path / "secret", tmp_path / "sidecar.toml"
-    secret.touch(mode=0o600)
-    secret.write_text("s3cr3t")
-    config.write_text(
-        f"""
-        state_directory = "{tmp_path}"
-        [[link]]
-        jid = "dialback.capulet.example"
-        secret_file = "secret"
-        domains = ["capulet.example"]
-        """
-    )
-    arguments = ["probe", MONTAGUE, "--from", "verona.example", "--config", str(config)]
-    result = CliRunner().invoke(main, arguments)
-    assert result.exit_code == 2
-    assert "verona.example is no domain of a link" in result.output

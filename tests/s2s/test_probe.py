@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -23,13 +24,19 @@ from scripted_authority import (
     stream_error,
 )
 
+from sidecar.config import CertificateConfig
+from sidecar.config.link_domains import LinkDomains
+from sidecar.jobs import Issue
 from sidecar.lab.addresses import free_ports, fresh_address
 from sidecar.lab.certificates import SERVER_AUTH, Authority, Certificate, self_signed
 from sidecar.lab.dns import DnsServer
 from sidecar.lab.script import Fail
-from sidecar.names import DialbackKey, Domain, DomainPair, StreamId
+from sidecar.names import DialbackKey, Domain, DomainPair
+from sidecar.s2s import dial as dialling
+from sidecar.s2s.address_budget import AddressBudget, DialLimits
 from sidecar.s2s.credentials import Credentials
 from sidecar.s2s.evidence import Certificates, utc_now
+from sidecar.s2s.failures import Failure, Reason
 from sidecar.s2s.probe import Depth, Probe, Prober
 from sidecar.s2s.probe_findings import Rule
 from sidecar.s2s.resolver import Resolver
@@ -203,6 +210,14 @@ STREAMS: dict[str, tuple[Script, set[str]]] = {
         {"external-absent"},
     ),
     "without dialback": (in_tls(dialback=""), {"dialback-absent"}),
+    "neither SASL EXTERNAL nor dialback": (
+        in_tls(sasl="", dialback=""),
+        {"external-absent", "dialback-absent"},
+    ),
+    "without a stream ID": (
+        says(HEADER.replace(" id='peer1'", ""), features(DIALBACK)),
+        {"tls-absent", "stream-no-id"},
+    ),
     "without dialback errors": (
         in_tls(dialback=DIALBACK.replace("<errors/>", "")),
         {"dialback-no-errors"},
@@ -245,7 +260,7 @@ async def test_certificate_is_judged(name, direct_tls, prober, dns, tmp_path) ->
     context = server_context(make(), tmp_path)
     async with serving(script, dns, context=context, direct_tls=direct_tls):
         probe = await prober.probe(CAPULET)
-    assert rules(probe) - USUAL == expected
+    assert rules(probe) - USUAL - {"dns-direct-tls-only"} == expected
     (seen,) = probe.targets[0].seen
     assert seen.tls_version == "TLSv1.3"
 
@@ -272,6 +287,67 @@ async def test_direct_tls_without_alpn(prober, dns, tmp_path) -> None:
     assert "tls-no-alpn" in rules(probe) or "tls-failed" in rules(probe)
 
 
+async def test_no_way_in_for_one_whose_certificate_was_seen(prober, dns, tmp_path) -> None:
+    chain, key = self_signed(MONTAGUE).write(tmp_path, "ours")
+    ours = CertificateConfig(domains=LinkDomains([MONTAGUE]), certificate=chain, key=key)
+    showing = replace(prober, credentials=Credentials([ours]))
+    context = server_context(BEST, tmp_path)
+    async with serving(in_tls(sasl="", dialback=""), dns, context=context):
+        probe = await showing.probe(CAPULET, local=MONTAGUE)
+    assert rules(probe) - USUAL == {"external-absent", "no-authentication"}
+    assert probe.failed
+
+
+async def test_address_that_cannot_be_reached_from_here_leaves_it_open_whether_others_can(
+    prober, dns, monkeypatch
+) -> None:
+    """A machine without IPv6 says nothing about the domain's IPv6."""
+    connect = dialling._connect
+
+    async def no_ipv6(address, port, allowed):
+        if ":" in address:
+            return Failure(Reason.CONNECT_UNREACHABLE, "ENETUNREACH")
+        return await connect(address, port, allowed)
+
+    monkeypatch.setattr(dialling, "_connect", no_ipv6)
+    dns.add_address("xmpp.capulet.example", "2001:db8::1")
+    async with serving(says(HEADER, features(DIALBACK)), dns):
+        probe = await prober.probe(CAPULET)
+    assert rules(probe) - USUAL == {"tcp-no-ipv6-here", "tls-absent"}
+    assert not probe.failed
+    dns.remove("xmpp.capulet.example", "A")
+    probe = await prober.probe(CAPULET)
+    assert rules(probe) - USUAL == {"tcp-no-ipv6-here", "no-connection"}
+    assert probe.failed
+
+
+async def test_whole_probe_takes_no_longer_than_it_may(prober, dns) -> None:
+    hurried = replace(prober, seconds=0.3, stream_seconds=60.0)
+    async with serving(silent, dns):
+        probe = await hurried.probe(CAPULET)
+    assert rules(probe) - USUAL == {"probe-timeout"}
+    assert probe.targets[0].addresses
+
+
+async def test_no_address_is_dialled_more_often_than_the_budget_allows(prober, dns) -> None:
+    budget = AddressBudget(DialLimits(1, 0.001, 1, 0.001), clock=lambda: 0.0)
+    limited = replace(prober, budget=budget)
+    async with serving(says(HEADER, features(DIALBACK)), dns) as authority:
+        assert "probe-limited" not in rules(await limited.probe(CAPULET))
+        assert "probe-limited" in rules(await limited.probe(CAPULET))
+        assert authority.connections == 1
+
+
+async def test_no_more_than_sixteen_addresses_are_dialled(prober, dns) -> None:
+    dns.add_srv(CAPULET, "many.example", 1)
+    dns.add_srv(CAPULET, "more.example", 1)
+    dns.add_address("many.example", *(f"127.66.0.{n}" for n in range(1, 13)))
+    dns.add_address("more.example", *(f"127.66.1.{n}" for n in range(1, 13)))
+    probe = await prober.probe(CAPULET)
+    refused = [finding for finding in probe.findings if finding.rule is Rule.TCP_REFUSED]
+    assert len(refused) == 16
+
+
 # Dialback, to the end
 
 
@@ -294,9 +370,10 @@ def receiving(*texts: str) -> Script:
     return script
 
 
-async def issue(pair: DomainPair, stream: StreamId) -> DialbackKey:
-    assert pair == DomainPair(sender=MONTAGUE, target=CAPULET)
-    return DialbackKey.parse(f"key-for-{stream}")
+async def issue(job: Issue) -> DialbackKey:
+    assert job.pair == DomainPair(sender=MONTAGUE, target=CAPULET)
+    assert (job.encrypted, job.certificate) == (False, None)
+    return DialbackKey.parse(f"key-for-{job.stream}")
 
 
 DIALBACKS: dict[str, tuple[Script, set[str]]] = {
