@@ -154,6 +154,6 @@ async def test_one_answer_too_late_is_our_error_and_the_others_are_answered() ->
             return await super().answer(job, timeout_seconds=timeout_seconds)
 
     limits = Limits(quick_seconds=0.05, overtime_seconds=0.05)
-    async with _limited(OneLate(_say), limits) as (link, connection):
+    async with _limited(OneLate(_say), limits) as (_, connection):
         reply = await connection.ask(_batch(VERIFY, ISSUE))
         assert _said(reply) == ["verdict valid", "verdict internal-server-error"]
