@@ -26,6 +26,9 @@ from sidecar.peer_policy import Terms, refuse_check, refuse_issue
 
 log = logging.getLogger(__name__)
 
+_OUTAGE = Verdict.error(Condition.INTERNAL_SERVER_ERROR, "outage")
+_FAULT = Verdict.error(Condition.INTERNAL_SERVER_ERROR, "fault")
+
 
 class KeyService(Protocol):
     """dialback-keyd as the engine sees it. Every method may raise KeyServiceUnavailable."""
@@ -39,6 +42,9 @@ class KeyService(Protocol):
         self, pair: DomainPair, stream: StreamId, key: DialbackKey, *, timeout_seconds: float
     ) -> Verdict:
         """Return what the ledger of issued keys says."""
+
+    async def verify_all(self, asked: Sequence[Verify], *, timeout_seconds: float) -> list[Verdict]:
+        """The same for requests that came together, in their order."""
 
     async def end(self, ended: Sequence[tuple[DomainPair, StreamId]]) -> None:
         """Forget issued keys that nobody will ask about any more."""
@@ -112,15 +118,31 @@ class Engine:
             answer = Verdict.error(Condition.RESOURCE_CONSTRAINT, refusal.reason)
         except Outage as outage:
             log.warning("%s %s: %s", _name(job), job.pair, outage)
-            answer = Verdict.error(Condition.INTERNAL_SERVER_ERROR, "outage")
+            answer = _OUTAGE
         except Exception:
             log.exception("%s %s failed", _name(job), job.pair)
-            answer = Verdict.error(Condition.INTERNAL_SERVER_ERROR, "fault")
+            answer = _FAULT
         verdict = answer if isinstance(answer, Verdict) else Verdict(Outcome.VALID)
         self._on_decision(
             Decision(_name(job), job.pair, job.stream, verdict, self._clock() - start)
         )
         return answer
+
+    async def verify_all(self, asked: Sequence[Verify], *, timeout_seconds: float) -> list[Verdict]:
+        """Answer verify requests that came together as `answer` does each, in their order."""
+        start = self._clock()
+        try:
+            verdicts = await self._keys.verify_all(asked, timeout_seconds=timeout_seconds)
+        except Outage as outage:
+            log.warning("%d verify requests: %s", len(asked), outage)
+            verdicts = [_OUTAGE] * len(asked)
+        except Exception:
+            log.exception("%d verify requests failed", len(asked))
+            verdicts = [_FAULT] * len(asked)
+        seconds = self._clock() - start
+        for job, verdict in zip(asked, verdicts, strict=True):
+            self._on_decision(Decision("verify", job.pair, job.stream, verdict, seconds))
+        return verdicts
 
     async def _decide(
         self, job: Issue | Verify | Check, timeout_seconds: float

@@ -12,14 +12,16 @@ import logging
 import os
 import random
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import cast
 
 from sidecar.errors import KeyRefused, KeyServiceUnavailable
-from sidecar.jobs import Condition, Outcome, Verdict
+from sidecar.jobs import Condition, Outcome, Verdict, Verify
 from sidecar.keys.framing import BadFrame, FrameReader, decode_replies, encode_frame
 from sidecar.keys.messages import (
     MAX_PER_FRAME,
+    Done,
     EndKey,
     Failed,
     IssueKey,
@@ -39,6 +41,8 @@ _LONGEST_PAUSE_SECONDS = 1.0
 _STEADY_SECONDS = 1.0
 _END_SECONDS = 3.0
 _MAX_UNDER_WAY = 10_000
+_IDS = 1 << 32
+_TOO_LATE = "the key service did not answer in time"
 
 
 class KeyClient:
@@ -102,13 +106,12 @@ class KeyClient:
     ) -> Verdict:
         """Return what this key is worth. Raises KeyServiceUnavailable."""
         request = VerifyKey(*_triple(pair, stream), key.reveal())
-        reply = await self._ask(request, timeout_seconds)
-        if not isinstance(reply, Judged):
-            raise _unexpected(reply)
-        outcome = Outcome(reply.outcome)
-        if outcome is Outcome.ERROR:
-            return Verdict.error(Condition.INTERNAL_SERVER_ERROR, reply.reason or "unknown")
-        return Verdict(outcome, reason=reply.reason)
+        return _verdict(await self._ask(request, timeout_seconds))
+
+    async def verify_all(self, asked: Sequence[Verify], *, timeout_seconds: float) -> list[Verdict]:
+        """Return what these keys are worth, asked in one go. Raises KeyServiceUnavailable."""
+        requests = [VerifyKey(*_triple(job.pair, job.stream), job.key.reveal()) for job in asked]
+        return [_verdict(reply) for reply in await self._ask_all(requests, timeout_seconds)]
 
     async def end(self, ended: Sequence[tuple[DomainPair, StreamId]]) -> None:
         """End the keys of these streams early. Best effort: an outage is not reported."""
@@ -120,9 +123,13 @@ class KeyClient:
                 raise outcome
 
     async def _ask(self, request: Request, timeout_seconds: float) -> Reply:
+        (reply,) = await self._ask_all([request], timeout_seconds)
+        return reply
+
+    async def _ask_all(self, requests: Sequence[Request], timeout_seconds: float) -> list[Reply]:
         if self._channel is None:
             raise KeyServiceUnavailable("not connected to the key service")
-        return await self._channel.ask(request, timeout_seconds)
+        return await self._channel.ask(requests, timeout_seconds)
 
     async def _supervise(self) -> None:
         loop = asyncio.get_running_loop()
@@ -165,6 +172,22 @@ class KeyClient:
             pause_seconds = min(pause_seconds * 2, _LONGEST_PAUSE_SECONDS)
 
 
+class _Batch:
+    """Requests made together, and those of their replies that are here."""
+
+    __slots__ = ("first_id", "future", "missing", "replies")
+
+    def __init__(self, first_id: int, size: int, future: asyncio.Future[list[Reply]]) -> None:
+        self.first_id = first_id
+        self.future = future
+        self.missing = size
+        self.replies: list[Reply] = [Done()] * size
+
+    def fail(self, why: str) -> None:
+        if not self.future.done():
+            self.future.set_exception(KeyServiceUnavailable(why))
+
+
 class _Channel(asyncio.Protocol):
     """One connection: requests under way by id, and those that wait for the end of the turn."""
 
@@ -174,8 +197,8 @@ class _Channel(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._reader = FrameReader()
         self._waiting: list[tuple[int, Request]] = []
-        self._under_way: dict[int, asyncio.Future[Reply]] = {}
-        self._last_id = 0
+        self._under_way: dict[int, _Batch] = {}
+        self._next_id = 0
 
     async def lasts(self, seconds: float) -> bool:
         """Whether the connection is still there after so long; returns early when it is not."""
@@ -186,24 +209,30 @@ class _Channel(asyncio.Protocol):
             return True
         return False
 
-    async def ask(self, request: Request, timeout_seconds: float) -> Reply:
-        """Return keyd's reply. Raises KeyServiceUnavailable."""
+    async def ask(self, requests: Sequence[Request], timeout_seconds: float) -> list[Reply]:
+        """Return keyd's replies, in the order of the requests. Raises KeyServiceUnavailable."""
         if self.lost.is_set():
             raise KeyServiceUnavailable("not connected to the key service")
-        if len(self._under_way) >= _MAX_UNDER_WAY:
+        if len(self._under_way) + len(requests) > _MAX_UNDER_WAY:
             raise KeyServiceUnavailable("the key service is overloaded")
-        message_id = self._last_id = (self._last_id + 1) & 0xFFFF_FFFF
-        future: asyncio.Future[Reply] = self._loop.create_future()
-        self._under_way[message_id] = future
+        first_id = self._next_id
+        if first_id + len(requests) > _IDS:
+            first_id = 0
+        self._next_id = first_id + len(requests)
+        ids = range(first_id, self._next_id)
+        batch = _Batch(first_id, len(requests), self._loop.create_future())
+        self._under_way.update(dict.fromkeys(ids, batch))
         if not self._waiting:
             self._loop.call_soon(self._send)
-        self._waiting.append((message_id, request))
-        timer = self._loop.call_later(timeout_seconds, self._time_out, message_id)
+        self._waiting += zip(ids, requests, strict=True)
+        timer = self._loop.call_later(timeout_seconds, batch.fail, _TOO_LATE)
         try:
-            return await future
+            return await batch.future
         finally:
             timer.cancel()
-            self._under_way.pop(message_id, None)
+            if batch.missing:
+                for message_id in ids:
+                    self._under_way.pop(message_id, None)
 
     @property
     def under_way(self) -> int:
@@ -216,16 +245,10 @@ class _Channel(asyncio.Protocol):
         for start in range(0, len(waiting), MAX_PER_FRAME):
             self._transport.write(encode_frame(waiting[start : start + MAX_PER_FRAME]))
 
-    def _time_out(self, message_id: int) -> None:
-        future = self._under_way[message_id]
-        if not future.done():
-            future.set_exception(KeyServiceUnavailable("the key service did not answer in time"))
-
     def fail_all(self) -> None:
         self.lost.set()
-        for future in self._under_way.values():
-            if not future.done():
-                future.set_exception(KeyServiceUnavailable("the key service is gone"))
+        for batch in self._under_way.values():
+            batch.fail("the key service is gone")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.WriteTransport, transport)
@@ -233,14 +256,21 @@ class _Channel(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             for payload in self._reader.feed(data):
+                self.answered = True
                 for message_id, reply in decode_replies(payload):
-                    self.answered = True
-                    future = self._under_way.get(message_id)
-                    if future is not None and not future.done():
-                        future.set_result(reply)
+                    self._receive(message_id, reply)
         except BadFrame as error:
             log.error("the key service answered nonsense: %s", error)
             self._transport.abort()
+
+    def _receive(self, message_id: int, reply: Reply) -> None:
+        batch = self._under_way.pop(message_id, None)
+        if batch is None:
+            return
+        batch.replies[message_id - batch.first_id] = reply
+        batch.missing -= 1
+        if not batch.missing and not batch.future.done():
+            batch.future.set_result(batch.replies)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.fail_all()
@@ -249,6 +279,20 @@ class _Channel(asyncio.Protocol):
 def _triple(pair: DomainPair, stream: StreamId) -> tuple[str, str, str]:
     """Return sender, target and stream ID as plain text; msgpack takes no subclass of str."""
     return str(pair.sender), str(pair.target), str(stream)
+
+
+def _verdict(reply: Reply) -> Verdict:
+    """What the key service says of a key. Raises KeyServiceUnavailable."""
+    if type(reply) is not Judged:
+        raise _unexpected(reply)
+    return _judged(reply.outcome, reply.reason)
+
+
+@lru_cache(maxsize=64)
+def _judged(outcome: str, reason: str | None) -> Verdict:
+    if outcome == Outcome.ERROR.value:
+        return Verdict.error(Condition.INTERNAL_SERVER_ERROR, reason or "unknown")
+    return Verdict(Outcome(outcome), reason=reason)
 
 
 def _unexpected(reply: Reply) -> KeyServiceUnavailable:

@@ -1,5 +1,6 @@
 """`sidecar.toml`: its types, and how a file becomes them."""
 
+from sidecar.config.authority import AuthorityConfig
 from sidecar.config.load import load, parse
 from sidecar.config.types import (
     AdminConfig,
@@ -14,6 +15,7 @@ from sidecar.config.types import (
 
 __all__ = [
     "AdminConfig",
+    "AuthorityConfig",
     "CertificateConfig",
     "CheckConfig",
     "Config",

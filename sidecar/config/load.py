@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 import msgspec
 
 from sidecar.config.admin_rules import admin_problems
+from sidecar.config.authority_rules import authority_problems
 from sidecar.config.link_domains import LinkDomains
 from sidecar.config.rules import (
     cross_problems,
@@ -62,7 +63,7 @@ def parse(text: str, *, source: str = "sidecar.toml", folder: Path = Path()) -> 
     config = reader.table(Config, data, "")
     problems = reader.problems + cross_problems(reader.links, reader.nameservers)
     if config is not None:
-        problems += socket_problems(config)
+        problems += [*socket_problems(config), *authority_problems(config)]
     if config is None or problems:
         raise ConfigError(source, problems)
     return config

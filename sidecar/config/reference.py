@@ -58,6 +58,7 @@ def _type_name(hint: Any) -> str:
         str: "text",
         Domain: "domain",
         LinkDomains: "list of texts",
+        LinkDomains | None: "list of texts",
         Path: "path",
         Path | None: "path",
         tuple[str, ...]: "list of texts",

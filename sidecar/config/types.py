@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from sidecar.config.authority import AuthorityConfig
 from sidecar.config.link_domains import LinkDomains
 from sidecar.names import Domain
 
@@ -103,7 +104,7 @@ class CheckConfig(Struct, frozen=True, kw_only=True):
 
 
 class CertificateConfig(Struct, frozen=True, kw_only=True):
-    """`[[certificate]]`: what we show of ourselves when we ask other servers about keys."""
+    """`[[certificate]]`: what we show of ourselves to other servers, asking or asked about keys."""
 
     domains: Annotated[
         LinkDomains,
@@ -163,15 +164,16 @@ class LogConfig(Struct, frozen=True, kw_only=True):
 class Config(Struct, frozen=True, kw_only=True):
     """The whole of `sidecar.toml`."""
 
-    link: Annotated[tuple[LinkConfig, ...], Meta(description="one table for each server")]
+    link: Annotated[tuple[LinkConfig, ...], Meta(description="one table for each server")] = ()
     state_directory: Annotated[
         Path, Meta(description="where the databases of the key service and of the history live")
     ] = Path("/var/lib/dialback-sidecar")
     keyd: KeydConfig = field(default_factory=KeydConfig)
     check: CheckConfig = field(default_factory=CheckConfig)
     certificate: Annotated[
-        tuple[CertificateConfig, ...], Meta(description="one table for each client certificate")
+        tuple[CertificateConfig, ...], Meta(description="one table for each certificate")
     ] = ()
+    authority: AuthorityConfig = field(default_factory=AuthorityConfig)
     admin: AdminConfig = field(default_factory=AdminConfig)
     history: HistoryConfig = field(default_factory=HistoryConfig)
     log: LogConfig = field(default_factory=LogConfig)

@@ -26,6 +26,7 @@ from sidecar.names import Domain
 from sidecar.operations import Parts
 from sidecar.operations.events import Events
 from sidecar.operations.needs import LinkFacts, Reloaded
+from sidecar.s2s.authority.listener import AuthorityListener
 from sidecar.store import History, PeerRules
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class RunningDaemon:
         self._reloading = asyncio.Lock()
         self.links: Links | None = None
         self.checkers: Checkers | None = None
+        self.authority: AuthorityListener | None = None
         self.watching: Watching | None = None
         self.probing: Probing | None = None
         self.api: AdminServer | None = None
@@ -102,7 +104,7 @@ class RunningDaemon:
             try:
                 config = load(self._path)
                 self.api.take_up_certificate()
-                self.checkers.take_up(config)
+                await self._take_up_s2s(config)
             except ConfigError as error:
                 log.error("%s\nthe configuration in use stays as it is", error)
                 return error.problems
@@ -118,6 +120,16 @@ class RunningDaemon:
                 self.probing.take_up(config)
             log.info("took up %s: %s", self._path, _told(added, removed, changed, restart))
             return Reloaded(added, removed, changed, restart)
+
+    async def _take_up_s2s(self, config: Config) -> None:
+        """Both or none. Raises OSError."""
+        assert self.checkers is not None and self.authority is not None
+        await self.authority.take_up(config)
+        try:
+            self.checkers.take_up(config)
+        except OSError:
+            await self.authority.take_up(self._config)
+            raise
 
 
 @asynccontextmanager

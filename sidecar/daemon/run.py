@@ -28,6 +28,7 @@ from sidecar.metrics import Metrics
 from sidecar.operations.events import Events
 from sidecar.operations.handshakes import of_stored
 from sidecar.s2s.address_budget import DialLimits
+from sidecar.s2s.authority.listener import AuthorityListener
 from sidecar.s2s.checker import Checker
 from sidecar.s2s.credentials import Credentials
 from sidecar.s2s.evidence import Certificates
@@ -72,6 +73,9 @@ async def _serve(config: Config, path: Path | None) -> int:
                     on_report=observers.note_report,
                 )
                 daemon.links, daemon.checkers = Links(engine), checkers
+                authority = daemon.authority = AuthorityListener(config, engine)
+                stack.push_async_callback(authority.close)
+                await authority.start()
                 async with administration(config, daemon, engine, metrics, events):
                     with _reloading(daemon):
                         await daemon.links.run(config, stopping)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sidecar.lab.authority import AuthorityPlace
 from sidecar.lab.dns import DnsServer
 from sidecar.lab.ejabberd import Ejabberd
 from sidecar.lab.process import Process
@@ -57,6 +58,8 @@ class SidecarSettings:
     """More keys of `[check]`."""
     admin: Mapping[str, Any] = field(default_factory=lambda: {"listen": []})
     """`[admin]`; the socket in the state directory is always there."""
+    authority: AuthorityPlace | None = None
+    """Its authority listener; announced in DNS."""
     toml: str = ""
     """Appended as it is."""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -85,12 +88,20 @@ class Sidecar(Server):
     def state_directory(self) -> Path:
         return self.directory / "state"
 
+    @property
+    def keyd_socket(self) -> Path:
+        """Where the key service answers: of its own, or the child's."""
+        return self.settings.keyd_socket or self.state_directory / "keyd.sock"
+
     async def start(self) -> None:
-        """Start it and return when every link is up."""
+        """Start it and return when every link is up and the authority listens."""
         before = self.output.mark()
         await self._process.start()
         for link in self.settings.links:
             await self.wait_linked(link.jid, after=before)
+        place = self.settings.authority
+        if place is not None:
+            await self._process.wait_listening(place.address, place.port, place.tls_port)
 
     async def wait_linked(self, jid: str, *, after: int = 0, timeout_seconds: float = 30) -> None:
         """Return when the daemon has said that the link `jid` is up."""
@@ -133,10 +144,15 @@ class Sidecar(Server):
                 f"domains = {_toml(list(link.domains))}",
                 "",
             ]
+        if self.settings.authority is not None:
+            for heading, table in self.settings.authority.toml(self.directory):
+                lines += [heading, *(f"{key} = {_toml(value)}" for key, value in table.items()), ""]
         self.config_path.write_text("\n".join([*lines, self.settings.toml, ""]))
 
     async def prepare(self) -> None:
         self.write()
+        if self.settings.authority is not None:
+            self.settings.authority.publish(self._dns)
 
     async def leave(self) -> None:
         await self._process.stop(grace_seconds=5)

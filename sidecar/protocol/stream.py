@@ -12,6 +12,9 @@ from sidecar.protocol.xml import Element, StreamStart
 
 CLOSE = b"</stream:stream>"
 STARTTLS = f"<starttls xmlns='{ns.STARTTLS}'/>".encode()
+PROCEED = f"<proceed xmlns='{ns.STARTTLS}'/>".encode()
+TLS_FAILURE = f"<failure xmlns='{ns.STARTTLS}'/>".encode()
+SASL_FAILURE = f"<failure xmlns='{ns.SASL}'><invalid-mechanism/></failure>".encode()
 
 
 def quoted(value: str) -> str:
@@ -24,12 +27,14 @@ class StreamHeader:
     """What a peer's stream header says (RFC 6120 §4.7).
 
     `legacy` is a server without version 1.0: it sends no features. `dialback` says whether the
-    dialback namespace is declared (XEP-0220 §2.3).
+    dialback namespace is declared (XEP-0220 §2.4.1). `sender` and `recipient` are `from` and `to`.
     """
 
     id: str | None
     legacy: bool
     dialback: bool
+    sender: str | None = None
+    recipient: str | None = None
 
 
 def read_header(start: StreamStart) -> StreamHeader:
@@ -42,6 +47,8 @@ def read_header(start: StreamStart) -> StreamHeader:
         id=start.attributes.get("id"),
         legacy=_major_version(start.attributes.get("version", "0.0")) < 1,
         dialback=ns.DIALBACK in start.prefixes.values(),
+        sender=start.attributes.get("from"),
+        recipient=start.attributes.get("to"),
     )
 
 
@@ -59,6 +66,34 @@ def write_header(*, local: Domain | None, remote: Domain) -> bytes:
         f"<?xml version='1.0'?><stream:stream xmlns='{ns.SERVER}' xmlns:stream='{ns.STREAM}' "
         f"xmlns:db='{ns.DIALBACK}'{sender} to={quoted(remote)} version='1.0'>"
     ).encode()
+
+
+def write_response_header(header: StreamHeader | None, stream: str) -> bytes:
+    """The response to a peer's header (RFC 6120 §4.7), None where it sent none that we can read.
+
+    `stream` is the ID we give the stream. A peer without version gets none (RFC 6120 §4.7.5).
+    """
+    text = (
+        f"<?xml version='1.0'?><stream:stream xmlns='{ns.SERVER}' xmlns:stream='{ns.STREAM}' "
+        f"xmlns:db='{ns.DIALBACK}' id={quoted(stream)}"
+    )
+    if header is not None and header.recipient is not None:
+        text += f" from={quoted(header.recipient)}"
+    if header is not None and header.sender is not None:
+        text += f" to={quoted(header.sender)}"
+    if header is None or not header.legacy:
+        text += " xml:lang='en' version='1.0'"
+    return f"{text}>".encode()
+
+
+def write_features(*, starttls: bool, required: bool) -> bytes:
+    """Our stream features: dialback with errors (XEP-0220 §2.4.2), and TLS where we offer it."""
+    tls = ""
+    if starttls:
+        inner = "<required/>" if required else ""
+        tls = f"<starttls xmlns='{ns.STARTTLS}'>{inner}</starttls>"
+    dialback = f"<dialback xmlns='{ns.DIALBACK_FEATURE}'><errors/></dialback>"
+    return f"<stream:features>{tls}{dialback}</stream:features>".encode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""TLS as a client, between bytes and bytes: no transport of its own, so it can begin anytime."""
+"""TLS, between bytes and bytes: no transport of its own, so it can begin anytime."""
 
 from __future__ import annotations
 
@@ -26,6 +26,14 @@ def client_context(*, direct: bool = False) -> ssl.SSLContext:
     return context
 
 
+def server_context() -> ssl.SSLContext:
+    """A context that asks the peer for no certificate: what it may ask needs no proof."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols([_ALPN])
+    return context
+
+
 def chain_of(session: ssl.SSLObject | ssl.SSLSocket) -> tuple[bytes, ...]:
     """All that the peer of an established session has shown, leaf first, DER, unjudged."""
     found: Any = session
@@ -36,13 +44,19 @@ def chain_of(session: ssl.SSLObject | ssl.SSLSocket) -> tuple[bytes, ...]:
 
 
 class TlsLayer:
-    """One TLS session; names the sender domain by SNI. Raises ssl.SSLError for what goes wrong."""
+    """One TLS session. Raises ssl.SSLError for what goes wrong.
 
-    def __init__(self, context: ssl.SSLContext, domain: Domain) -> None:
+    With a `domain`, which SNI names, we are the client; without one the server.
+    """
+
+    def __init__(self, context: ssl.SSLContext, domain: Domain | None) -> None:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._session = context.wrap_bio(
-            self._incoming, self._outgoing, server_hostname=domain.a_label
+            self._incoming,
+            self._outgoing,
+            server_side=domain is None,
+            server_hostname=domain and domain.a_label,
         )
         self.established = False
         self.ended = False  # the peer said that nothing follows

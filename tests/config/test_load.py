@@ -96,7 +96,7 @@ def test_all_problems_come_in_one_message_each_with_its_place(secret_file: Path)
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "link: is missing"),
+        ("", "link: expected at least one [[link]], or an [authority] that listens"),
         ("link = []", "link: expected at least one [[link]]"),
         ("link = 5", "link: expected an array of tables ([[link]])"),
         ("link = [5]", "link[1]: expected a table, got a number"),

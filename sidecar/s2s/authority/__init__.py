@@ -1,0 +1,1 @@
+"""The authority listener: answers the verify requests of other servers about our keys itself."""
