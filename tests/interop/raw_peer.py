@@ -56,8 +56,9 @@ class RawPeer:
         self.on_verify: Answer = self.verify_honestly
         self.on_result: Answer = self.accept_result
         self.dialback_feature = DIALBACK_FEATURE
+        self.before_features = ""
         self.after_features = ""
-        """XML sent right after the stream features on streams that others opened."""
+        """XML sent right before or after the last features on streams that others opened."""
         self._dns = dns
         self._publish = publish
         self._directory = directory
@@ -216,10 +217,10 @@ class RawPeer:
             version="1.0",
         )
         starttls = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>" if offer_tls else ""
-        await stream.send(
-            f"<stream:features>{starttls}{self.dialback_feature}</stream:features>"
-            f"{'' if offer_tls else self.after_features}"
-        )
+        features = f"<stream:features>{starttls}{self.dialback_feature}</stream:features>"
+        if not offer_tls:
+            features = self.before_features + features + self.after_features
+        await stream.send(features)
         if not offer_tls:
             self._greeted.put_nowait(None)
 

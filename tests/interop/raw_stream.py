@@ -119,7 +119,7 @@ class RawStream:
         """Drop the connection without a word."""
         if self._reading is not None:
             self._reading.cancel()
-        self._writer.close()
+        self._writer.transport.abort()
         self._end()
 
     # TLS
