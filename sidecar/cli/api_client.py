@@ -34,6 +34,9 @@ _HINTS = {
     "no-such-domain": "a domain's first issued key makes its first secret; see `secret list`",
     "no-such-handshake": "see `handshake list`; old ones are forgotten ([history])",
     "precondition-failed": "somebody else has changed it: look at it again",
+    "no-such-rule": "see `peer rules`; `peer show DOMAIN` tells which of them decides",
+    "too-many-rules": "remove those that are over; see `peer rules`",
+    "policy-unavailable": "see the log of the daemon, which says what to do",
     "config-invalid": "the daemon goes on with the configuration it has",
 }
 

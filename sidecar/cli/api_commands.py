@@ -30,6 +30,9 @@ if_match_option = click.option(
 if_absent_option = click.option(
     "--if-absent", "_if_absent", is_flag=True, help="Only if there is none yet."
 )
+_LONG_CHOICE = 60
+"""Characters of a choice that are too many for the left column of the help."""
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -85,8 +88,12 @@ def _parameter(
     if many:
         plain, _ = _plain(get_args(plain)[0])
     kind: Any = str
+    metavar: str | None = None
     if get_origin(plain) is Literal:
         kind = click.Choice(get_args(plain))
+        if len("|".join(get_args(plain))) > _LONG_CHOICE:
+            metavar = "NAME"
+            description = f"{description}one of {', '.join(get_args(plain))}"
     elif plain is int:
         kind = int
     if is_argument:
@@ -99,6 +106,7 @@ def _parameter(
         type=kind,
         required=field.required,
         multiple=many,
+        metavar=metavar,
         help=description + (" (can be repeated)" if many else ""),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,12 +22,14 @@ _SHORT = {"incoming": "in", "outgoing": "out"}
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """`whole`: never folded, for what is copied. `day`: of a time only the day."""
+    """`whole`: never folded, for what is copied. `day`: of a time only the day. `count`: of a list
+    only how many."""
 
     heading: str
     field: str
     whole: bool = False
     day: bool = False
+    count: bool = False
 
 
 def show_table(columns: Sequence[Column], rows: Iterable[Mapping[str, Any]]) -> None:
@@ -35,7 +38,7 @@ def show_table(columns: Sequence[Column], rows: Iterable[Mapping[str, Any]]) -> 
     for column in columns:
         table.add_column(column.heading, overflow="fold", no_wrap=column.whole)
     for row in rows:
-        table.add_row(*(_cell(row.get(column.field), day=column.day) for column in columns))
+        table.add_row(*(_shown(row.get(column.field), column) for column in columns))
     if table.row_count:
         _console().print(table)
     else:
@@ -44,7 +47,7 @@ def show_table(columns: Sequence[Column], rows: Iterable[Mapping[str, Any]]) -> 
 
 def show_fields(content: Mapping[str, Any]) -> None:
     """Print the fields that have a value, one on each line."""
-    flat = [(name, value) for name, value in _flat(content) if value not in (None, [])]
+    flat = [(name, value) for name, value in _flat(content) if value not in (None, [], "")]
     if not flat:
         click.echo("nothing has changed")
     width = max((len(name) for name, _ in flat), default=0)
@@ -54,7 +57,20 @@ def show_fields(content: Mapping[str, Any]) -> None:
             columns = [Column(field.replace("_", " "), field) for field in _fields_of(value)]
             show_table(columns, value)
             continue
-        click.echo(f"{name.replace('_', ' '):{width}}  {_cell(value).plain}")
+        label = f"{name.replace('_', ' '):{width}}  "
+        many = isinstance(value, list) and len(_cell(value)) > WIDTH - len(label)
+        for each in value if many else [value]:
+            click.echo(
+                textwrap.fill(
+                    _cell(each).plain,
+                    WIDTH,
+                    initial_indent=label,
+                    subsequent_indent=" " * (len(label) + 2 * many),
+                    break_long_words=False,
+                    break_on_hyphens=False,
+                )
+            )
+            label = " " * len(label)
 
 
 def show_json(content: Any) -> None:
@@ -78,9 +94,17 @@ def _flat(content: Mapping[str, Any]) -> list[tuple[str, Any]]:
     return flat
 
 
+def _shown(value: Any, column: Column) -> Text:
+    if column.count and isinstance(value, list):
+        return Text(str(len(value) or "-"))
+    return _cell(value, day=column.day)
+
+
 def _cell(value: Any, *, day: bool = False) -> Text:
-    if value is None:
+    if value is None or value == "":
         return Text("-")
+    if isinstance(value, bool):
+        return Text("yes" if value else "no")
     if isinstance(value, list):
         return Text(", ".join(str(each) for each in value) or "-")
     text = _SHORT.get(str(value), str(value))

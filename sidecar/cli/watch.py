@@ -52,6 +52,9 @@ def _told(kind: str, content: Any) -> str:
         case "secret":
             numbers = ", ".join(str(number) for number in content["versions"])
             return f"{content['domain']} {content['action']}: version {numbers}"
+        case "policy":
+            action = f" to {content['action']}" if content["action"] else ""
+            return f"{content['domain']}: rule {content['change']}{action} by {content['by']}"
         case "alarm":
             return f"{content['code']} {content['subject']}: {content['text']}"
         case _:

@@ -50,6 +50,31 @@ COMMANDS: Mapping[str, Words] = {
             Column("last (UTC)", "last", whole=True),
         ),
     ),
+    "peers-set": Words(
+        ("peer", "set"),
+        "dialback-sidecar peer set example.net --action deny --reason spam",
+        arguments=("domain",),
+    ),
+    "peers-policy": Words(
+        ("peer", "show"), "dialback-sidecar peer show example.net", arguments=("domain",)
+    ),
+    "peers-remove": Words(
+        ("peer", "remove"), "dialback-sidecar peer remove example.net", arguments=("domain",)
+    ),
+    "peer-rules-list": Words(
+        ("peer", "rules"),
+        "dialback-sidecar peer rules",
+        columns=(
+            Column("domain", "domain"),
+            Column("", "action", whole=True),
+            Column("TLS", "require_encryption"),
+            Column("evidence", "evidence"),
+            Column("pins", "pins", count=True),
+            Column("until", "expires", whole=True, day=True),
+            Column("over", "expired"),
+            Column("why", "reason"),
+        ),
+    ),
     "tokens-list": Words(
         ("token", "list"),
         "dialback-sidecar token list",
@@ -74,7 +99,7 @@ COMMANDS: Mapping[str, Words] = {
 }
 GROUPS: Mapping[str, str] = {
     "handshake": "Look into the history of handshakes.",
-    "peer": "Look at the servers that we shake hands with.",
+    "peer": "Look at the servers that we shake hands with, and decide about them.",
     "token": "Make and end tokens for the admin API.",
 }
 _SECRETS = "`secret` asks the key service itself, so that it works while the daemon is down"
@@ -86,5 +111,6 @@ EXCEPTIONS: Mapping[str, str] = {
     "secrets-revoke": _SECRETS,
     "secrets-import": _SECRETS,
     "probes-run": "`probe` makes most probes itself, and prints a report",
+    "peers-show": "`peer show` tells what holds, whichever rule decides it",
     "checks-run": "`probe` tells more about a remote domain; a check needs a stream of a server",
 }

@@ -142,7 +142,7 @@ async def administration(
     server = AdminServer(
         config.admin,
         config.admin.socket or config.state_directory / API_SOCKET,
-        Parts(keys, engine, history, events, daemon, daemon.probing),
+        Parts(keys, engine, history, daemon.peer_rules, events, daemon, daemon.probing),
         health=daemon.health,
         exposition=metrics.exposition,
     )

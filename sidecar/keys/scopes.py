@@ -13,6 +13,8 @@ class Scope(enum.Enum):
     HANDSHAKES_READ = "handshakes:read"
     SECRETS_READ = "secrets:read"
     SECRETS_WRITE = "secrets:write"
+    PEERS_READ = "peers:read"
+    PEERS_WRITE = "peers:write"
     CHECKS_RUN = "checks:run"
     PROBES_RUN = "probes:run"
     CONFIG_WRITE = "config:write"

@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 
 from sidecar.errors import InvalidValue
 from sidecar.names import Domain
+from sidecar.peer_policy import PeerPattern
 
 Limit = Annotated[int, Meta(ge=1, le=500, description="items on one page at most")]
 Cursor = Annotated[
@@ -54,9 +55,9 @@ def to_ms(time: datetime | None) -> int | None:
 
 def read_own(type_: type, given: Any) -> Any:
     """`dec_hook` of msgspec for inputs."""
-    if type_ is Domain and isinstance(given, str):
+    if type_ in (Domain, PeerPattern) and isinstance(given, str):
         try:
-            return Domain.parse(given)
+            return type_.parse(given)
         except InvalidValue as error:
             raise ValueError(error.problem) from error
     raise ValueError(f"expected a text, got {type(given).__name__}")
@@ -64,5 +65,5 @@ def read_own(type_: type, given: Any) -> Any:
 
 def describe_own(type_: type) -> dict[str, object]:
     """`schema_hook` of msgspec."""
-    assert type_ is Domain, type_
-    return {"type": "string", "format": "domain", "minLength": 1, "maxLength": 253}
+    form = "domain" if type_ is Domain else "peer-pattern"
+    return {"type": "string", "format": form, "minLength": 1, "maxLength": 255}

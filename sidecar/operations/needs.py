@@ -15,6 +15,8 @@ from sidecar.operations.caller import Call
 from sidecar.operations.events import Events
 from sidecar.operations.probe_report import ProbeReport
 from sidecar.operations.refusals import REFUSALS, Refusal
+from sidecar.peer_policy import PeerPattern, PeerRule, RuleBook, Terms, Unchanged
+from sidecar.preconditions import Precondition
 
 _SECONDS = 5.0
 
@@ -52,6 +54,19 @@ class Handshakes(Protocol):
     async def peers(
         self, after: str, limit: int, locals_: Sequence[str] | None = None
     ) -> Sequence[PeerSummary]: ...
+
+
+class PeerRules(Protocol):
+    """The rules about peers. What cannot be read or written raises PolicyUnavailable."""
+
+    fault: str
+
+    @property
+    def book(self) -> RuleBook: ...
+    def now_ms(self) -> int: ...
+    def terms_for(self, peer: Domain) -> Terms: ...
+    async def put(self, rule: PeerRule, condition: Precondition) -> Unchanged | None: ...
+    async def remove(self, pattern: PeerPattern, condition: Precondition) -> Unchanged | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +124,7 @@ class Parts:
     keys: Keys
     engine: Engine
     handshakes: Handshakes
+    peer_rules: PeerRules
     events: Events
     daemon: Daemon
     probes: Probes

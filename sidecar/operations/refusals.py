@@ -32,8 +32,10 @@ REFUSALS: Mapping[str, tuple[RefusalKind, str]] = {
     "no-such-domain": (RefusalKind.MISSING, "That domain has no secret"),
     "no-such-version": (RefusalKind.MISSING, "There is no such version, or its secret is gone"),
     "no-such-handshake": (RefusalKind.MISSING, "There is no such handshake in the history"),
+    "no-such-rule": (RefusalKind.MISSING, "There is no rule for just that"),
     "no-such-token": (RefusalKind.MISSING, "There is no such token, or it was revoked"),
     "too-many-retired": (RefusalKind.CONFLICT, "Too many versions wait for their last key"),
+    "too-many-rules": (RefusalKind.CONFLICT, "There are too many rules about peers"),
     "too-many-tokens": (RefusalKind.CONFLICT, "There are too many tokens"),
     "precondition-failed": (RefusalKind.STALE, "It is not what the condition says any more"),
     "repeat-key-reused": (
@@ -45,6 +47,10 @@ REFUSALS: Mapping[str, tuple[RefusalKind, str]] = {
     "too-many-probes": (RefusalKind.BUSY, "Other probes are running: try again in a moment"),
     "config-invalid": (RefusalKind.UNPROCESSABLE, "The configuration file cannot be used"),
     "key-service-unavailable": (RefusalKind.OUTAGE, "The key service does not answer"),
+    "policy-unavailable": (
+        RefusalKind.OUTAGE,
+        "The rules about peers cannot be read or written",
+    ),
     "history-unavailable": (RefusalKind.OUTAGE, "The history cannot be read"),
 }
 

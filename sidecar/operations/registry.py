@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sidecar.operations import checks, handshakes, probes, reload, secrets, status, tokens
+from sidecar.operations import (
+    checks,
+    handshakes,
+    peer_rules,
+    probes,
+    reload,
+    secrets,
+    status,
+    tokens,
+)
 from sidecar.operations.operation import AnyOperation
 
 REGISTRY: Mapping[str, AnyOperation] = {
     operation.name: operation
-    for module in (status, secrets, handshakes, checks, tokens, probes, reload)
+    for module in (status, secrets, handshakes, peer_rules, checks, tokens, probes, reload)
     for operation in module.OPERATIONS
 }

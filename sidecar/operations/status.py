@@ -94,7 +94,7 @@ async def _status(parts: Parts, call: Call, _: Nothing) -> DaemonStatus:
     return DaemonStatus(
         version=sidecar.__version__,
         started=at(daemon.started_ms),
-        ready=all(link.phase == "connected" for link in links),
+        ready=all(link.phase == "connected" for link in links) and not parts.peer_rules.fault,
         links=links,
         key_service=_key_service(found, isolated=not daemon.key_service_is_child),
         history=history,
@@ -122,6 +122,11 @@ def _warnings(parts: Parts, keyd: KeydStatus) -> list[str]:
         warnings.append(
             f"{keyd.stateless_versions} imported secrets are trusted without the ledger: "
             "whoever knows one can forge keys"
+        )
+    if parts.peer_rules.fault:
+        warnings.append(
+            "the rules about peers cannot be read, so no peer is let in and no key is issued: "
+            f"{parts.peer_rules.fault}"
         )
     warnings += [f"the admin API does not listen on {place}" for place in parts.daemon.api_failed]
     return warnings

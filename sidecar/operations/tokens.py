@@ -30,6 +30,8 @@ ScopeName = Literal[
     "handshakes:read",
     "secrets:read",
     "secrets:write",
+    "peers:read",
+    "peers:write",
     "checks:run",
     "probes:run",
     "config:write",

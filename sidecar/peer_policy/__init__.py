@@ -2,7 +2,7 @@
 
 from sidecar.peer_policy.pattern import PeerPattern
 from sidecar.peer_policy.rule import Action, PeerRule
-from sidecar.peer_policy.rule_book import RuleBook
+from sidecar.peer_policy.rule_book import RuleBook, Unchanged
 from sidecar.peer_policy.terms import Terms, refuse_check, refuse_issue, refuse_shown, terms_of
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "PeerRule",
     "RuleBook",
     "Terms",
+    "Unchanged",
     "refuse_check",
     "refuse_issue",
     "refuse_shown",

@@ -5,6 +5,6 @@ They hold no key and no secret.
 
 from sidecar.store.history import History
 from sidecar.store.history_database import HistoryDatabase, StoredHandshake
-from sidecar.store.peer_rules import Change, PeerRules
+from sidecar.store.peer_rules import PeerRules
 
-__all__ = ["Change", "History", "HistoryDatabase", "PeerRules", "StoredHandshake"]
+__all__ = ["History", "HistoryDatabase", "PeerRules", "StoredHandshake"]

@@ -7,7 +7,6 @@ until they can, never as if there were no rules.
 from __future__ import annotations
 
 import asyncio
-import enum
 import logging
 import sqlite3
 import time
@@ -19,24 +18,13 @@ from typing import TypeVar
 from sidecar.errors import PolicyUnavailable
 from sidecar.jobs import Evidence
 from sidecar.names import Domain
-from sidecar.peer_policy import PeerPattern, PeerRule, RuleBook, Terms, terms_of
+from sidecar.peer_policy import PeerPattern, PeerRule, RuleBook, Terms, Unchanged, terms_of
 from sidecar.preconditions import Precondition
 from sidecar.store.peer_rule_database import PeerRuleDatabase
 
 log = logging.getLogger(__name__)
 
-MAX_RULES = 10_000
-
 T = TypeVar("T")
-
-
-class Change(enum.Enum):
-    """What became of a wish to change a rule."""
-
-    DONE = "done"
-    MISSING = "missing"
-    STALE = "stale"
-    FULL = "full"
 
 
 class PeerRules:
@@ -101,38 +89,39 @@ class PeerRules:
     def now_ms(self) -> int:
         return int(self._clock() * 1000)
 
-    async def put(self, rule: PeerRule, condition: Precondition) -> Change:
+    async def put(self, rule: PeerRule, condition: Precondition) -> Unchanged | None:
         """Store a rule in the place of the one with its pattern; it holds from now on.
 
         Raises PolicyUnavailable, and then nothing has changed.
         """
-        return await asyncio.shield(self._put(rule, condition))
+        return await self._change(
+            lambda book: book.with_rule(rule, condition), lambda database: database.put(rule)
+        )
 
-    async def remove(self, pattern: PeerPattern, condition: Precondition) -> Change:
+    async def remove(self, pattern: PeerPattern, condition: Precondition) -> Unchanged | None:
         """Remove the rule with this pattern. Raises PolicyUnavailable as `put`."""
-        return await asyncio.shield(self._remove(pattern, condition))
+        return await self._change(
+            lambda book: book.without(pattern, condition),
+            lambda database: database.remove(pattern),
+        )
 
-    async def _put(self, rule: PeerRule, condition: Precondition) -> Change:
-        async with self._changing:
-            book, known = self.book, self.book.get(rule.pattern)
-            if not condition.holds(None if known is None else known.tag):
-                return Change.STALE
-            if known is None and len(book) >= MAX_RULES:
-                return Change.FULL
-            await self._write(lambda database: database.put(rule))
-            self._book = book.with_rule(rule)
-            return Change.DONE
+    async def _change(
+        self,
+        change: Callable[[RuleBook], RuleBook | Unchanged],
+        write: Callable[[PeerRuleDatabase], None],
+    ) -> Unchanged | None:
+        """Change the rules on disk, then in memory; both, also when the caller goes away."""
 
-    async def _remove(self, pattern: PeerPattern, condition: Precondition) -> Change:
-        async with self._changing:
-            book, known = self.book, self.book.get(pattern)
-            if not condition.holds(None if known is None else known.tag):
-                return Change.STALE
-            if known is None:
-                return Change.MISSING
-            await self._write(lambda database: database.remove(pattern))
-            self._book = book.without(pattern)
-            return Change.DONE
+        async def both() -> Unchanged | None:
+            async with self._changing:
+                book = change(self.book)
+                if isinstance(book, Unchanged):
+                    return book
+                await self._write(write)
+                self._book = book
+                return None
+
+        return await asyncio.shield(both())
 
     async def _write(self, step: Callable[[PeerRuleDatabase], None]) -> None:
         database = self._database

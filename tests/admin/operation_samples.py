@@ -8,6 +8,7 @@ OURS, OTHER = "capulet.example", "verona.example"
 CHECK = {"sender": "montague.invalid", "target": OURS, "stream": "S1", "key": "b483"}
 BODIES: dict[str, Any] = {
     "secrets-import": {"secret": "s3cr3t-of-prosody"},
+    "peers-set": {"action": "deny", "reason": "spam"},
     "checks-run": CHECK,
     "probes-run": {"domain": "montague.invalid", "sender": OURS},
     "tokens-create": {"name": "ci", "scopes": ["status:read"]},

@@ -43,7 +43,7 @@ class NoKeys:
 def parts() -> Parts:
     """No operation gets past the token here, so the rest is never looked at."""
     nobody: Any = None
-    return Parts(NoKeys(), nobody, nobody, Events(1), nobody, nobody)
+    return Parts(NoKeys(), nobody, nobody, nobody, Events(1), nobody, nobody)
 
 
 @dataclass

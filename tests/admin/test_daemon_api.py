@@ -26,8 +26,8 @@ async def test_daemon_is_alive_but_not_ready_without_its_server(tmp_path: Path) 
         assert status == 200
         status, text = await daemon.get("/readyz")
         parts = json.loads(text)["parts"]
-        up = {"key service": True, "peer rules": True}
-        assert (status, parts) == (503, up | {f"link {LINK_JID}": False})
+        ours = {"key service": True, "peer rules": True}
+        assert (status, parts) == (503, ours | {f"link {LINK_JID}": False})
         status, text = await daemon.get("/metrics")
         up = {
             sample.name: sample.value
@@ -52,7 +52,7 @@ async def test_every_operation_with_every_scope(tmp_path: Path) -> None:
                 )
                 what = f"{name} with {scope.value}: {answer.status} {answer.content}"
                 if scope in (needed, Scope.ADMIN):
-                    own = ("no-such-handshake", "no-such-token", "scope-not-yours")
+                    own = ("no-such-handshake", "no-such-token", "scope-not-yours", "no-such-rule")
                     assert answer.status < 300 or answer.content["code"] in own, what
                 else:
                     assert answer.status == 403, what
