@@ -18,6 +18,7 @@ import aiohttp
 from bench.link_server import LinkServer
 from sidecar.key_client import KeyClient
 from sidecar.keys.messages import CreateToken, IssueKey, Reply, Request, TokenMade
+from sidecar.lab.dns import DnsServer
 from sidecar.lab.process import Process
 from sidecar.lab.sidecar import ENVIRONMENT, command
 
@@ -47,7 +48,12 @@ class Daemon:
     """`async with Daemon(directory) as daemon`: its API answers."""
 
     def __init__(
-        self, directory: Path, *, listen: str = "", link: LinkServer | None = None
+        self,
+        directory: Path,
+        *,
+        listen: str = "",
+        link: LinkServer | None = None,
+        dns: DnsServer | None = None,
     ) -> None:
         """`listen` is a TCP address of the API, besides the socket. `link` takes our component."""
         self.config_path = directory / "sidecar.toml"
@@ -56,6 +62,8 @@ class Daemon:
         config = CONFIG.replace("LISTEN", f'"{listen}"' if listen else "")
         if link is not None:
             config = config.replace("port = 1\n", f"port = {link.port}\n")
+        if dns is not None:
+            config = config.replace("127.0.0.1:1", dns.nameserver)
         self.config_path.write_text(config)
         secret = directory / "secret"
         secret.touch(mode=0o600)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 OURS, OTHER = "capulet.example", "verona.example"
+PEER = "montague.example"
 CHECK = {"sender": "montague.invalid", "target": OURS, "stream": "S1", "key": "b483"}
 BODIES: dict[str, Any] = {
     "secrets-import": {"secret": "s3cr3t-of-prosody"},
@@ -13,6 +14,8 @@ BODIES: dict[str, Any] = {
     "probes-run": {"domain": "montague.invalid", "sender": OURS},
     "tokens-create": {"name": "ci", "scopes": ["status:read"]},
 }
+HEADERS: dict[str, dict[str, str]] = {}
+"""Headers without which an operation is refused."""
 FIELDS = {"domain": OURS, "id": "0123456789ab"}
 
 
