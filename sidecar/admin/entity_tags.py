@@ -20,7 +20,8 @@ _TAG = re.compile(r'(W/)?"([!#-~]*)"')
 def read_precondition(request: web.Request) -> Precondition:
     """Return the condition of a request. Raises Refusal.
 
-    `If-Match` compares strongly, so that a weak tag matches nothing there.
+    `If-Match` compares strongly, so that a weak tag matches nothing there. An empty tag matches
+    nothing at all, for ours are not empty.
     """
     return Precondition(
         _tags(request, "If-Match", weak_too=False), _tags(request, "If-None-Match", weak_too=True)
@@ -51,4 +52,4 @@ def _tags(request: web.Request, header: str, *, weak_too: bool) -> tuple[str, ..
         raise Refusal("invalid-input", 'expected "TAG", a list of them, or *', field=header)
     if value == ANY_TAG:
         return (ANY_TAG,)
-    return tuple(tag for weak, tag in _TAG.findall(value) if weak_too or not weak)
+    return tuple(tag for weak, tag in _TAG.findall(value) if tag and (weak_too or not weak))

@@ -176,8 +176,9 @@ def _events() -> Json:
     return {
         "operationId": "events",
         "summary": "Handshakes, links, secrets and alarms as they happen",
-        "description": "Server-Sent Events: `handshake`, `link`, `secret`, `policy`, `alarm`, `gap` "
-        f"(events were missed), `end`. Needs the scope `{Scope.HANDSHAKES_READ.value}`.",
+        "description": "Server-Sent Events: `handshake`, `link`, `secret`, `domain`, `policy`, "
+        "`alarm`, `gap` (events were missed), `end`. "
+        f"Needs the scope `{Scope.HANDSHAKES_READ.value}`.",
         "parameters": [
             {
                 "name": "Last-Event-ID",

@@ -28,6 +28,8 @@ class Route:
 ROUTES: Mapping[str, Route] = {
     "status": Route("GET", "/v1/status"),
     "domains-list": Route("GET", "/v1/domains"),
+    "domains-show": Route("GET", "/v1/domains/{domain}"),
+    "domains-set": Route("PATCH", "/v1/domains/{domain}"),
     "secrets-list": Route("GET", "/v1/domains/{domain}/secrets"),
     "secrets-rotate": Route("POST", "/v1/domains/{domain}/secrets/rotate"),
     "secrets-revoke": Route("POST", "/v1/domains/{domain}/secrets/revoke"),

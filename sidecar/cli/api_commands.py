@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import click
-from msgspec import Meta, structs
+from msgspec import UNSET, Meta, UnsetType, structs
 
 from sidecar.admin.routes import ROUTES
 from sidecar.cli.api_client import client
@@ -36,6 +36,15 @@ _LONG_CHOICE = 60
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
+DEFAULT = object()
+"""What is typed as `default`: null in JSON, which takes back what was set."""
+
+
+def _or_default(kind: Any) -> Callable[[Any], Any]:
+    typed = click.types.convert_type(kind)
+    return lambda value: DEFAULT if value == "default" else typed(value)
+
+
 def add_commands(main: click.Group) -> None:
     """Add a command for each operation that has words."""
     groups = {name: click.Group(name, help=text) for name, text in GROUPS.items()}
@@ -50,6 +59,7 @@ def _command(operation: AnyOperation, words: Words) -> click.Command:
     def run(config_path: Path, token_file: Path | None, as_json: bool, **given: Any) -> None:
         condition = _take_precondition(given)
         fields = {name: value for name, value in given.items() if value not in (None, (), False)}
+        fields = {name: None if value is DEFAULT else value for name, value in fields.items()}
         content = client(config_path, token_file).do(operation.name, fields, condition)
         if as_json:
             show_json(content)
@@ -96,6 +106,9 @@ def _parameter(
             description = f"{description}one of {', '.join(get_args(plain))}"
     elif plain is int:
         kind = int
+    if field.default is UNSET:
+        metavar = f"{click.types.convert_type(kind).name.upper()}|default"
+        kind = _or_default(kind)
     if is_argument:
         return click.argument(name, type=kind)
     if plain is bool:
@@ -121,6 +134,6 @@ def _plain(hint: Any) -> tuple[Any, str]:
             description = description or next((m.description or "" for m in metas), "")
             hint = arguments[0]
         elif type(None) in arguments:
-            (hint,) = [each for each in arguments if each is not type(None)]
+            (hint,) = [each for each in arguments if each not in (type(None), UnsetType)]
         else:
             return hint, description

@@ -52,6 +52,12 @@ def _told(kind: str, content: Any) -> str:
         case "secret":
             numbers = ", ".join(str(number) for number in content["versions"])
             return f"{content['domain']} {content['action']}: version {numbers}"
+        case "domain":
+            own = f" (its own: {', '.join(content['own'])})" if content["own"] else ""
+            return (
+                f"{content['domain']} rotates every {content['rotate_every']}, at most "
+                f"{content['max_entries']} live keys{own}"
+            )
         case "policy":
             action = f" to {content['action']}" if content["action"] else ""
             return f"{content['domain']}: rule {content['change']}{action} by {content['by']}"

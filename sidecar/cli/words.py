@@ -23,6 +23,25 @@ class Words:
 
 
 COMMANDS: Mapping[str, Words] = {
+    "domains-list": Words(
+        ("domain", "list"),
+        "dialback-sidecar domain list",
+        columns=(
+            Column("domain", "domain"),
+            Column("version", "active_version"),
+            Column("rotates", "rotate_every"),
+            Column("next (UTC)", "next_rotation", whole=True),
+            Column("its own", "own"),
+        ),
+    ),
+    "domains-show": Words(
+        ("domain", "show"), "dialback-sidecar domain show example.org", arguments=("domain",)
+    ),
+    "domains-set": Words(
+        ("domain", "set"),
+        "dialback-sidecar domain set example.org --rotate-every 12h",
+        arguments=("domain",),
+    ),
     "handshakes-list": Words(
         ("handshake", "list"),
         "dialback-sidecar handshake list --peer example.net --outcome error",
@@ -37,18 +56,6 @@ COMMANDS: Mapping[str, Words] = {
     ),
     "handshakes-show": Words(
         ("handshake", "show"), "dialback-sidecar handshake show 17", arguments=("id",)
-    ),
-    "peers-list": Words(
-        ("peer", "list"),
-        "dialback-sidecar peer list",
-        columns=(
-            Column("peer", "peer"),
-            Column("handshakes", "handshakes"),
-            Column("valid", "valid"),
-            Column("invalid", "invalid"),
-            Column("error", "error"),
-            Column("last (UTC)", "last", whole=True),
-        ),
     ),
     "peers-set": Words(
         ("peer", "set"),
@@ -98,6 +105,7 @@ COMMANDS: Mapping[str, Words] = {
     "reload": Words(("reload",), "dialback-sidecar reload"),
 }
 GROUPS: Mapping[str, str] = {
+    "domain": "Look at the sender domains, and set how their secrets rotate.",
     "handshake": "Look into the history of handshakes.",
     "peer": "Look at the servers that we shake hands with, and decide about them.",
     "token": "Make and end tokens for the admin API.",
@@ -105,12 +113,12 @@ GROUPS: Mapping[str, str] = {
 _SECRETS = "`secret` asks the key service itself, so that it works while the daemon is down"
 EXCEPTIONS: Mapping[str, str] = {
     "status": "has a command of its own, with more than one table",
-    "domains-list": _SECRETS,
     "secrets-list": _SECRETS,
     "secrets-rotate": _SECRETS,
     "secrets-revoke": _SECRETS,
     "secrets-import": _SECRETS,
-    "probes-run": "`probe` makes most probes itself, and prints a report",
     "peers-show": "`peer show` tells what holds, whichever rule decides it",
+    "peers-list": "`peer list` has a command of its own, which says what it means",
+    "probes-run": "`probe` makes most probes itself, and prints a report",
     "checks-run": "`probe` tells more about a remote domain; a check needs a stream of a server",
 }

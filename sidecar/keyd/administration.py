@@ -11,6 +11,7 @@ from pathlib import Path
 from sidecar.keyd.alarms import Alarms
 from sidecar.keyd.durable_ledger import DurableLedger
 from sidecar.keyd.kek_rotation import KekRotation
+from sidecar.keyd.policy_store import PolicyStore
 from sidecar.keyd.secret_store import CannotCopy, SecretStore
 from sidecar.keyd.versions import NotDone, Versions
 from sidecar.keys.lifecycle import State, VersionFacts, state_of
@@ -18,12 +19,16 @@ from sidecar.keys.messages import (
     AdminRequest,
     Backup,
     Changed,
+    ChangePolicy,
     Done,
     Failed,
+    GetPolicies,
     GetStatus,
     ImportSecret,
+    KeyPolicy,
     ListedVersion,
     ListVersions,
+    PolicyList,
     Refused,
     Reply,
     RevokeSecret,
@@ -53,6 +58,7 @@ class Administration:
         self,
         store: SecretStore,
         versions: Versions,
+        policies: PolicyStore,
         ledger: DurableLedger,
         kek: KekRotation,
         alarms: Alarms,
@@ -61,6 +67,7 @@ class Administration:
     ) -> None:
         self._store = store
         self._versions = versions
+        self._policies = policies
         self._ledger = ledger
         self._kek = kek
         self._alarms = alarms
@@ -89,6 +96,10 @@ class Administration:
                     domain, secret, seconds * 1000, now_ms, issue=issue
                 )
                 return _changed("imported", imported)
+            case GetPolicies(domains):
+                return PolicyList([self._policies.policy(domain) for domain in domains])
+            case ChangePolicy():
+                return self._change_policy(request, now_ms)
             case RotateKek():
                 self._kek.begin(self._store)
             case Backup(path):
@@ -98,6 +109,13 @@ class Administration:
             case GetStatus():
                 return self._status(now_ms)
         return Done()
+
+    def _change_policy(self, request: ChangePolicy, now_ms: int) -> KeyPolicy:
+        if self._versions.keyring.active(request.domain) is None:
+            raise NotDone("no-such-domain")
+        changed = self._policies.change(request.domain, request.changes, request.precondition)
+        self._versions.reschedule(request.domain, now_ms)
+        return changed
 
     def _back_up(self, path: Path) -> None:
         try:

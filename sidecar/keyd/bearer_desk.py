@@ -21,10 +21,12 @@ from sidecar.keys.messages import (
     AsBearer,
     BearerRequest,
     Changed,
+    ChangePolicy,
     CreateToken,
     Denied,
     Done,
     Failed,
+    GetPolicies,
     GetStatus,
     ImportSecret,
     ListTokens,
@@ -46,7 +48,9 @@ log = logging.getLogger(__name__)
 
 SCOPES: dict[type[BearerRequest], Scope] = {
     ListVersions: Scope.SECRETS_READ,
+    GetPolicies: Scope.SECRETS_READ,
     GetStatus: Scope.STATUS_READ,
+    ChangePolicy: Scope.DOMAINS_WRITE,
     RotateSecret: Scope.SECRETS_WRITE,
     RevokeSecret: Scope.SECRETS_WRITE,
     ImportSecret: Scope.SECRETS_WRITE,
@@ -56,7 +60,7 @@ SCOPES: dict[type[BearerRequest], Scope] = {
 }
 """Default-deny: what is not here, no token opens."""
 
-_READS = ListVersions | GetStatus | ListTokens
+_READS = ListVersions | GetPolicies | GetStatus | ListTokens
 _REPEAT_MS = 86_400_000
 _MAX_NOTED = 10_000
 _MAX_NAMED = 100
@@ -137,11 +141,7 @@ class BearerDesk:
             other = self._tokens.facts(request.id)
             if other is not None and not _may_revoke(bearer, other):
                 return "scope-not-yours"
-        elif isinstance(request, ListVersions | RotateSecret | RevokeSecret | ImportSecret):
-            domains = None if request.domain is None else [request.domain]
-            if not _within(domains, bearer.domains):
-                return "domain-not-permitted"
-        elif bearer.domains is not None:
+        elif not _within(_about(request), bearer.domains):
             return "domain-not-permitted"
         return None
 
@@ -220,6 +220,22 @@ class BearerDesk:
             newest = max(each.number for each in self._store.facts_of(request.domain))
             changed.append((request.domain, newest + 1))
         return Changed(len(changed), changed)
+
+
+def _about(request: BearerRequest) -> list[str] | None:
+    """The sender domains that a request is about; None: all."""
+    match request:
+        case GetPolicies(domains):
+            return domains
+        case (
+            ListVersions(domain=str(domain))
+            | RotateSecret(domain=str(domain))
+            | RevokeSecret(domain)
+            | ImportSecret(domain)
+            | ChangePolicy(domain)
+        ):
+            return [domain]
+    return None
 
 
 def _within(domains: list[str] | None, permitted: list[str] | None) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from sidecar.keyd.alarms import Alarms
 from sidecar.keyd.journal import Journal
 from sidecar.keyd.versions import Versions
+from sidecar.keys.domain_policy import Policies
 from sidecar.keys.ledger import NEVER_ISSUED, NO_SECRET, Ledger
 from sidecar.keys.limits import Limits
 from sidecar.keys.messages import Failed, IssueKey, Judged, LedgerRequest, Refused, Reply
@@ -30,6 +31,7 @@ class DurableLedger:
         versions: Versions,
         journal: Journal,
         limits: Limits,
+        policies: Policies,
         alarms: Alarms,
         *,
         complete: bool,
@@ -39,6 +41,7 @@ class DurableLedger:
         self._versions = versions
         self._journal = journal
         self._limits = limits
+        self._policies = policies
         self._alarms = alarms
         self.rules = self._recall(complete, now_ms)
         self.judged: Counter[str] = Counter()
@@ -46,7 +49,7 @@ class DurableLedger:
     def _recall(self, complete: bool, now_ms: int) -> Ledger:
         """Replay the journal."""
         limits = self._limits
-        ledger = Ledger(self._versions.keyring, limits)
+        ledger = Ledger(self._versions.keyring, limits, self._policies.own_max_entries)
         for records in self._journal.read(now_ms - limits.memory_ms):
             ledger.replay(records)
         for path in self._journal.damaged:

@@ -14,10 +14,12 @@ from sidecar.keyd.clock import ClockSource, LedgerClock
 from sidecar.keyd.durable_ledger import FAULTS, DurableLedger
 from sidecar.keyd.journal import Journal
 from sidecar.keyd.kek_rotation import KekRotation
+from sidecar.keyd.policy_store import PolicyStore
 from sidecar.keyd.sealing import DamagedRow
 from sidecar.keyd.secret_store import SecretStore
 from sidecar.keyd.token_store import TokenStore
 from sidecar.keyd.versions import Versions
+from sidecar.keys.domain_policy import Policies
 from sidecar.keys.limits import Limits
 from sidecar.keys.messages import (
     AsBearer,
@@ -62,7 +64,9 @@ class KeyService:
         self._clock = LedgerClock(source, store.fact("clock"), journal.latest_ms())
         self._alarms = Alarms()
         now_ms = self._clock.now_ms()
-        self._versions = Versions(store, ballast, rotation_ms=rotation_ms, now_ms=now_ms)
+        policies = Policies(rotate_ms=rotation_ms, max_entries=limits.entries_per_sender)
+        policy_store = PolicyStore(store, policies)
+        self._versions = Versions(store, ballast, policies, now_ms=now_ms)
         complete = store.fact("clean-stop") is not None or self._versions.keyring.domain_count == 0
         if self._clock.ran_backwards:
             self._alarms.sound(
@@ -76,10 +80,22 @@ class KeyService:
             complete = False
         ballast.make_room_for(lambda: self._save_facts(clean_stop=False))
         self._ledger = DurableLedger(
-            self._versions, journal, limits, self._alarms, complete=complete, now_ms=now_ms
+            self._versions,
+            journal,
+            limits,
+            policies,
+            self._alarms,
+            complete=complete,
+            now_ms=now_ms,
         )
         self._administration = Administration(
-            store, self._versions, self._ledger, kek, self._alarms, memory_locked=memory_locked
+            store,
+            self._versions,
+            policy_store,
+            self._ledger,
+            kek,
+            self._alarms,
+            memory_locked=memory_locked,
         )
         self._tokens = TokenStore(store)
         if first_token_file is not None:

@@ -64,7 +64,14 @@ def _tokens(database: sqlite3.Connection, _: Seal) -> None:
     )
 
 
-MIGRATIONS = (_first, _versions_and_sealing, _tokens)
+def _policies(database: sqlite3.Connection, _: Seal) -> None:
+    database.execute(
+        "CREATE TABLE policy (domain TEXT PRIMARY KEY, rotate_ms INTEGER, max_entries INTEGER)"
+        " STRICT, WITHOUT ROWID"
+    )
+
+
+MIGRATIONS = (_first, _versions_and_sealing, _tokens, _policies)
 
 
 def check_schema(database: sqlite3.Connection) -> int:

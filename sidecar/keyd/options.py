@@ -8,6 +8,8 @@ import pwd
 from collections.abc import Sequence
 from pathlib import Path
 
+from sidecar.durations import parse_duration_ms
+from sidecar.errors import InvalidValue
 from sidecar.keys.limits import Limits
 
 
@@ -140,8 +142,7 @@ def _positive(text: str) -> int:
 
 
 def _duration_ms(text: str) -> int:
-    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-    number, unit = text[:-1], text[-1:]
-    if unit not in units or not number.isdecimal() or int(number) < 1:
-        raise argparse.ArgumentTypeError(f"expected a time such as 30m or 24h, got {text!r}")
-    return int(number) * units[unit] * 1000
+    try:
+        return parse_duration_ms(text)
+    except InvalidValue as error:
+        raise argparse.ArgumentTypeError(error.problem) from None

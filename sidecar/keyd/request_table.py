@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from sidecar.errors import InvalidValue, SidecarError, shorten
+from sidecar.keys.domain_policy import MAX_ENTRIES, MAX_ROTATE_MS, MIN_ROTATE_MS
 from sidecar.keys.messages import (
     AsBearer,
     Backup,
+    ChangePolicy,
     CreateToken,
     EndKey,
+    GetPolicies,
     GetStatus,
     ImportSecret,
     IssueKey,
@@ -38,6 +41,10 @@ MAX_TOKEN_CHARACTERS = 100
 MAX_TOKEN_DOMAINS = 100
 MAX_TOKEN_SECONDS = 10 * 365 * 86400
 MAX_REPEAT_KEY_CHARACTERS = 200
+MAX_POLICIES = 100
+MAX_TAGS = 16
+MAX_TAG_CHARACTERS = 64
+POLICY_BOUNDS = {"rotate_ms": (MIN_ROTATE_MS, MAX_ROTATE_MS), "max_entries": (1, MAX_ENTRIES)}
 
 
 class Capability(enum.Enum):
@@ -75,6 +82,26 @@ def _triple_and_key(request: VerifyKey) -> None:
 def _domain_if_any(request: ListVersions | RotateSecret) -> None:
     if request.domain is not None:
         _check_domain(request.domain, "domain")
+
+
+def _domains(request: GetPolicies) -> None:
+    if not 1 <= len(request.domains) <= MAX_POLICIES:
+        raise InvalidValue("domains", f"expected 1 to {MAX_POLICIES}")
+    for domain in request.domains:
+        _check_domain(domain, "domains")
+
+
+def _policy_change(request: ChangePolicy) -> None:
+    _check_domain(request.domain, "domain")
+    for name, value in request.changes.items():
+        least, most = POLICY_BOUNDS[name]
+        if value is not None and not least <= value <= most:
+            raise InvalidValue(name, f"expected {least} to {most}, got {value}")
+    for tags in (request.precondition.match, request.precondition.none_match):
+        if tags is not None and len(tags) > MAX_TAGS:
+            raise InvalidValue("precondition", f"expected at most {MAX_TAGS} tags")
+        for tag in tags or ():
+            _printable(tag, "precondition", MAX_TAG_CHARACTERS)
 
 
 def _domain(request: RevokeSecret | ImportSecret) -> None:
@@ -141,6 +168,8 @@ TABLE: dict[type[Request], tuple[Capability, Callable[[Any], None]]] = {
     VerifyKey: (Capability.LEDGER, _triple_and_key),
     EndKey: (Capability.LEDGER, _triple),
     ListVersions: (Capability.FACTS, _domain_if_any),
+    GetPolicies: (Capability.FACTS, _domains),
+    ChangePolicy: (Capability.ADMIN, _policy_change),
     RotateSecret: (Capability.ADMIN, _domain_if_any),
     RevokeSecret: (Capability.ADMIN, _domain),
     ImportSecret: (Capability.ADMIN, _domain_and_secret),

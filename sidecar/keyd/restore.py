@@ -18,6 +18,7 @@ from sidecar.keyd.kek_rotation import KekRotation
 from sidecar.keyd.secret_store import SecretStore
 from sidecar.keyd.state_directory import StateDirectory
 from sidecar.keyd.versions import Versions
+from sidecar.keys.domain_policy import Policies
 
 
 class RestoreRefused(SidecarError):
@@ -62,7 +63,8 @@ def _make_new(
         kek = KekRotation.open(kek_path, writable, holds_sealed=store.holds_sealed)
         store.unseal(kek.sealer)
         now_ms = LedgerClock(source, store.fact("clock"), 0).now_ms()
-        versions = Versions(store, Ballast(directory.ballast), rotation_ms=1, now_ms=now_ms)
+        policies = Policies(rotate_ms=1, max_entries=1)
+        versions = Versions(store, Ballast(directory.ballast), policies, now_ms=now_ms)
         domains = [each.facts.domain for each in versions.keyring.all_active()]
         versions.create(domains, now_ms)
         imported = [each for each in versions.keyring.all() if each.facts.kind == "stateless"]

@@ -11,6 +11,7 @@ from sidecar.errors import SidecarError
 from sidecar.keyd.ballast import Ballast
 from sidecar.keyd.secret_store import SecretStore
 from sidecar.keys.dialback_key import SECRET_BYTES, KeyMaker
+from sidecar.keys.domain_policy import Policies
 from sidecar.keys.keyring import Keyring, SecretVersion
 from sidecar.keys.ledger import Ledger
 from sidecar.keys.lifecycle import (
@@ -42,7 +43,7 @@ class Versions:
     """
 
     def __init__(
-        self, store: SecretStore, ballast: Ballast, *, rotation_ms: int, now_ms: int
+        self, store: SecretStore, ballast: Ballast, policies: Policies, *, now_ms: int
     ) -> None:
         """Load every version. Raises DamagedRow."""
         self._store = store
@@ -52,7 +53,7 @@ class Versions:
             for facts, secret, uses, last_use_ms in store.load()
             if facts.revoked_ms is None and facts.removed_ms is None
         )
-        self.schedule = RotationSchedule(rotation_ms, self.keyring.is_active)
+        self.schedule = RotationSchedule(policies.rotate_ms, self.keyring.is_active)
         for version in self.keyring.all_active():
             self.schedule.add(version.facts, now_ms)
         self._condemned: dict[int, SecretVersion] = {}
@@ -171,6 +172,12 @@ class Versions:
             self.schedule.retry([each for each in due if self.keyring.is_active(each)], now_ms)
         if due:
             log.info("rotated %d sender domains", len(due))
+
+    def reschedule(self, domain: str, now_ms: int) -> None:
+        """The policy of this domain has changed."""
+        active = self.keyring.active(domain)
+        if active is not None:
+            self.schedule.add(active.facts, now_ms)
 
     def save_usage(self) -> None:
         """Note how often versions were used since the last time."""

@@ -15,7 +15,7 @@ anything else                          invalid; it uses nothing up
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hmac import compare_digest
 
 from sidecar.keys.dialback_key import key_message
@@ -48,7 +48,7 @@ from sidecar.keys.messages import (
     Reply,
     VerifyKey,
 )
-from sidecar.keys.segments import Segments
+from sidecar.keys.segments import NO_OWN_CAPS, Segments
 from sidecar.names import Domain
 
 VALID = Judged("valid")
@@ -72,12 +72,15 @@ class Ledger:
     Until then the answers must not leave the house.
     """
 
-    def __init__(self, keyring: Keyring, limits: Limits) -> None:
+    def __init__(
+        self, keyring: Keyring, limits: Limits, own_max_entries: Mapping[str, int] = NO_OWN_CAPS
+    ) -> None:
+        """`own_max_entries` are caps of sender domains that have one of their own."""
         self._keyring = keyring
         self._limits = limits
         self.forgetful_until_ms = 0
         """Until then a key that is unknown may be one that we lost in an unclean stop."""
-        self._segments = Segments(limits)
+        self._segments = Segments(limits, own_max_entries)
         self._needed_until_ms: dict[int, int] = {}
         self.keep = self._segments.keep
         self.undo = self._segments.undo

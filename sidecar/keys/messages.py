@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from sidecar.preconditions import Precondition
+
 MAX_PER_FRAME = 128
 """More requests than this in one frame cost the sender its connection."""
 
@@ -58,6 +60,23 @@ class ListVersions(_Message, frozen=True, tag="list-versions"):
     after: str = ""
 
 
+PolicyField = Literal["rotate_ms", "max_entries"]
+
+
+class GetPolicies(_Message, frozen=True, tag="get-policies"):
+    """The key policies of these sender domains."""
+
+    domains: list[str]
+
+
+class ChangePolicy(_Message, frozen=True, tag="change-policy"):
+    """Set what `changes` names of a sender domain's key policy; None is the default again."""
+
+    domain: str
+    changes: dict[PolicyField, int | None]
+    precondition: Precondition
+
+
 class RotateSecret(_Message, frozen=True, tag="rotate-secret"):
     """Make a new version that issues from now on, for one sender domain or for all."""
 
@@ -97,9 +116,9 @@ class Backup(_Message, frozen=True, tag="backup"):
     path: str
 
 
-AdminRequest = (
-    ListVersions | RotateSecret | RevokeSecret | ImportSecret | RotateKek | GetStatus | Backup
-)
+PolicyRequest = GetPolicies | ChangePolicy
+SecretRequest = ListVersions | RotateSecret | RevokeSecret | ImportSecret
+AdminRequest = SecretRequest | PolicyRequest | RotateKek | GetStatus | Backup
 
 
 class CreateToken(_Message, frozen=True, tag="create-token"):
@@ -122,7 +141,7 @@ class RevokeToken(_Message, frozen=True, tag="revoke-token"):
 
 
 TokenRequest = CreateToken | ListTokens | RevokeToken
-BearerRequest = ListVersions | RotateSecret | RevokeSecret | ImportSecret | GetStatus | TokenRequest
+BearerRequest = SecretRequest | PolicyRequest | GetStatus | TokenRequest
 """What a token can open."""
 
 
@@ -201,6 +220,21 @@ class VersionList(_Message, frozen=True, tag="versions"):
     after: str | None
 
 
+class KeyPolicy(_Message, frozen=True, tag="policy"):
+    """The key policy of a sender domain, and what of it is its own; `etag` stands for all that."""
+
+    domain: str
+    rotate_ms: int
+    max_entries: int
+    own_rotate: bool
+    own_max_entries: bool
+    etag: str
+
+
+class PolicyList(_Message, frozen=True, tag="policies"):
+    policies: list[KeyPolicy]
+
+
 class Changed(_Message, frozen=True, tag="changed"):
     """How many versions were made or revoked, and the first of them: (domain, number).
 
@@ -271,5 +305,15 @@ class Denied(_Message, frozen=True, tag="denied"):
     reason: str
 
 
-AdminReply = VersionList | Changed | Status | TokenList | TokenMade | TokenFacts | Denied
+AdminReply = (
+    VersionList
+    | KeyPolicy
+    | PolicyList
+    | Changed
+    | Status
+    | TokenList
+    | TokenMade
+    | TokenFacts
+    | Denied
+)
 Reply = KeyIssued | Refused | Judged | Done | Failed | AdminReply

@@ -13,6 +13,7 @@ class Scope(enum.Enum):
     HANDSHAKES_READ = "handshakes:read"
     SECRETS_READ = "secrets:read"
     SECRETS_WRITE = "secrets:write"
+    DOMAINS_WRITE = "domains:write"
     PEERS_READ = "peers:read"
     PEERS_WRITE = "peers:write"
     CHECKS_RUN = "checks:run"

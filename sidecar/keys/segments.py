@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from sidecar.keys.limits import SEGMENT_MS, Limits
+
+NO_OWN_CAPS: Mapping[str, int] = MappingProxyType({})
 
 
 class Segment:
@@ -26,8 +30,9 @@ class Segments:
     `undo` takes back a batch whose journal could not be written.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, own_max_entries: Mapping[str, int] = NO_OWN_CAPS) -> None:
         self._limits = limits
+        self._own_max_entries = own_max_entries
         self.live: list[Segment] = []
         self.expired: list[Segment] = []
         self._undo: list[tuple[dict[Any, int], Any, int | None]] = []
@@ -82,7 +87,7 @@ class Segments:
         for segment in self.live:
             for_sender += segment.by_sender.get(sender, 0)
             for_zone += segment.by_zone.get(zone, 0)
-        if for_sender >= limits.entries_per_sender:
+        if for_sender >= self._own_max_entries.get(sender, limits.entries_per_sender):
             return "cap-sender-domain"
         if for_zone >= limits.entries_per_zone:
             return "cap-target-zone"

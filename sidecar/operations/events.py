@@ -15,7 +15,7 @@ from typing import Literal
 
 import msgspec
 
-EventKind = Literal["handshake", "link", "secret", "policy", "alarm", "gap"]
+EventKind = Literal["handshake", "link", "secret", "domain", "policy", "alarm", "gap"]
 _KEPT = 4096
 _NUMBER = re.compile(r"[0-9]{1,18}\Z")
 

@@ -1,4 +1,4 @@
-"""Sender domains and the versions of their secrets. No answer holds a secret."""
+"""The versions of the sender domains' secrets. No answer holds a secret."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from sidecar.keys.messages import (
     VersionList,
 )
 from sidecar.keys.scopes import Scope
-from sidecar.names import Domain
 from sidecar.operations.caller import Call
 from sidecar.operations.fields import DomainName, Input, Output, at, at_if
 from sidecar.operations.needs import Parts
@@ -54,15 +53,6 @@ class VersionsOfDomain(Output, frozen=True):
 
 class OneDomain(Input, frozen=True):
     domain: DomainName
-
-
-class DomainPage(Output, frozen=True):
-    items: list[VersionsOfDomain]
-    next: str | None
-
-
-class DomainsInput(Input, frozen=True):
-    after: Annotated[Domain | None, Meta(description="`next` of the page before")] = None
 
 
 class RotateInput(Input, frozen=True):
@@ -106,26 +96,15 @@ class SecretChange(Struct, frozen=True):
     versions: list[int]
 
 
-async def _domains(parts: Parts, call: Call, given: DomainsInput) -> DomainPage:
-    domains = call.caller.domains
-    if domains is None:
-        listed = await _listed(parts, call, ListVersions(None, str(given.after or "")))
-        return DomainPage(items=by_domain(listed.versions), next=listed.after)
-    items: list[VersionsOfDomain] = []
-    for domain in domains:
-        listed = await _listed(parts, call, ListVersions(domain))
-        items += by_domain(listed.versions)
-    return DomainPage(items=items, next=None)
-
-
 async def _versions(parts: Parts, call: Call, given: OneDomain) -> VersionsOfDomain:
-    listed = await _listed(parts, call, ListVersions(str(given.domain)))
+    listed = await listed_versions(parts, call, ListVersions(str(given.domain)))
     if not listed.versions:
         raise Refusal("no-such-domain")
     return by_domain(listed.versions)[0]
 
 
-async def _listed(parts: Parts, call: Call, request: ListVersions) -> VersionList:
+async def listed_versions(parts: Parts, call: Call, request: ListVersions) -> VersionList:
+    """Ask the key service for versions. Raises Refusal."""
     reply = await parts.ask_keys(call, request)
     assert isinstance(reply, VersionList)
     return reply
@@ -188,14 +167,6 @@ def _version(listed: ListedVersion) -> Version:
 
 
 OPERATIONS = (
-    Operation(
-        name="domains-list",
-        summary="List the sender domains and the versions of their secrets",
-        scope=Scope.SECRETS_READ,
-        input=DomainsInput,
-        output=DomainPage,
-        handler=_domains,
-    ),
     Operation(
         name="secrets-list",
         summary="List the versions of one sender domain's secret",

@@ -30,6 +30,7 @@ ScopeName = Literal[
     "handshakes:read",
     "secrets:read",
     "secrets:write",
+    "domains:write",
     "peers:read",
     "peers:write",
     "checks:run",
@@ -60,7 +61,7 @@ class TokenPage(Output, frozen=True):
 
 class TokenInput(Input, frozen=True):
     name: Annotated[str, Meta(pattern="^[ -~]{1,100}$", description="what it is for")]
-    scopes: Annotated[list[ScopeName], Meta(min_length=1, max_length=8)]
+    scopes: Annotated[list[ScopeName], Meta(min_length=1, max_length=20)]
     domains: Annotated[list[Domain], Meta(min_length=1, max_length=100)] | None = None
     days: (
         Annotated[int, Meta(ge=1, le=3650, description="days until it expires; without it never")]

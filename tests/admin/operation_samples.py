@@ -10,6 +10,7 @@ CHECK = {"sender": "montague.invalid", "target": OURS, "stream": "S1", "key": "b
 BODIES: dict[str, Any] = {
     "secrets-import": {"secret": "s3cr3t-of-prosody"},
     "peers-set": {"action": "deny", "reason": "spam"},
+    "domains-set": {"max_entries": 100_000},
     "checks-run": CHECK,
     "probes-run": {"domain": "montague.invalid", "sender": OURS},
     "tokens-create": {"name": "ci", "scopes": ["status:read"]},

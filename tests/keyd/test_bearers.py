@@ -9,9 +9,11 @@ from sidecar.keyd.bearer_desk import SCOPES
 from sidecar.keys.messages import (
     AsBearer,
     Changed,
+    ChangePolicy,
     CreateToken,
     Denied,
     Done,
+    GetPolicies,
     GetStatus,
     ImportSecret,
     IssueKey,
@@ -29,10 +31,13 @@ from sidecar.keys.messages import (
     WhoBears,
 )
 from sidecar.keys.scopes import Scope
+from sidecar.preconditions import NO_PRECONDITION
 
 OURS, OTHER = "capulet.example", "verona.example"
 REQUESTS = {
     ListVersions: ListVersions(OURS),
+    GetPolicies: GetPolicies([OURS]),
+    ChangePolicy: ChangePolicy(OURS, {"rotate_ms": 3_600_000}, NO_PRECONDITION),
     GetStatus: GetStatus(),
     RotateSecret: RotateSecret(OURS),
     RevokeSecret: RevokeSecret(OURS),

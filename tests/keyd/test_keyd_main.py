@@ -77,5 +77,7 @@ def test_keyd_loads_no_xml_no_http_no_component_and_no_network_client(tmp_path):
         *("asyncio", "ssl", "_ssl", "urllib.request", "email", "click", "uvloop"),
     }
     inside = {name for name in loaded if name.startswith("sidecar.")}
-    layers = ("sidecar.keys", "sidecar.keyd", "sidecar.errors", "sidecar.logs", "sidecar.names")
-    assert {name for name in inside if not name.startswith(layers)} == set()
+    leaves = {f"sidecar.{name}" for name in ("durations", "errors", "logs", "names")}
+    leaves.add("sidecar.preconditions")
+    layers = ("sidecar.keys", "sidecar.keyd")
+    assert {name for name in inside if not name.startswith(layers)} == leaves

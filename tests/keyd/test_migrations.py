@@ -1,5 +1,6 @@
 """Stores as earlier releases left them, opened by the code of today."""
 
+import hashlib
 import sqlite3
 
 import pytest
@@ -11,7 +12,8 @@ from sidecar.keyd.sealing import Sealer
 from sidecar.keyd.secret_store import SecretStore
 from sidecar.keys.ledger import VALID
 from sidecar.keys.lifecycle import VersionFacts
-from sidecar.keys.messages import ListVersions
+from sidecar.keys.messages import ChangePolicy, ListVersions, WhoBears
+from sidecar.preconditions import NO_PRECONDITION
 
 OURS = "capulet.example"
 DAY_MS = 86_400_000
@@ -113,6 +115,24 @@ def test_store_of_the_second_schema_is_opened_with_every_row_as_it_was(tmp_path)
     imported = house.forge(OURS, "t.example", "S", 3)
     assert house.verify(imported, OURS, "t.example", "S").outcome == "valid"
     house.close()
+
+
+def test_store_of_the_third_schema_keeps_its_tokens_and_takes_policies(tmp_path):
+    path = tmp_path / "secrets.sqlite3"
+    write_second(tmp_path)
+    with sqlite3.connect(path, isolation_level=None) as database:
+        migrate(database, None, up_to=3)
+        digest = hashlib.sha256(b"dbs_old").digest()
+        database.execute(
+            "INSERT INTO token VALUES ('a1', ?, 'ci', 'status:read', NULL, 1, NULL, NULL, NULL)",
+            (digest,),
+        )
+    house = House(tmp_path)
+    assert house.admin(WhoBears("dbs_old")).name == "ci"
+    changed = house.admin(ChangePolicy(OURS, {"max_entries": 7}, NO_PRECONDITION))
+    assert changed.max_entries == 7
+    house.close()
+    assert schema_of(path) == len(MIGRATIONS)
 
 
 def contents(path):

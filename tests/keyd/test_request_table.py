@@ -9,8 +9,10 @@ from sidecar.keyd.request_table import TABLE, Capability, NotPermitted, admit
 from sidecar.keys.messages import (
     AsBearer,
     Backup,
+    ChangePolicy,
     CreateToken,
     EndKey,
+    GetPolicies,
     GetStatus,
     ImportSecret,
     IssueKey,
@@ -24,6 +26,7 @@ from sidecar.keys.messages import (
     VerifyKey,
     WhoBears,
 )
+from sidecar.preconditions import NO_PRECONDITION, Precondition
 
 TRIPLE = ("capulet.example", "montague.example", "S1")
 SAMPLES = {
@@ -31,6 +34,8 @@ SAMPLES = {
     VerifyKey: VerifyKey(*TRIPLE, "k"),
     EndKey: EndKey(*TRIPLE),
     ListVersions: ListVersions(),
+    GetPolicies: GetPolicies(["capulet.example"]),
+    ChangePolicy: ChangePolicy("capulet.example", {"max_entries": 5}, NO_PRECONDITION),
     RotateSecret: RotateSecret("capulet.example"),
     RevokeSecret: RevokeSecret("capulet.example"),
     ImportSecret: ImportSecret("capulet.example", b"secret", 60),
@@ -79,6 +84,17 @@ def test_request_that_is_not_in_the_table_is_denied():
         ImportSecret("capulet.example", b"", 60),
         ImportSecret("capulet.example", b"x" * 1025, 60),
         ImportSecret("xn--bcher-kva.example", b"x", 60),
+        GetPolicies([]),
+        GetPolicies(["capulet.example"] * 101),
+        GetPolicies(["Capulet.example"]),
+        ChangePolicy("Capulet.example", {}, NO_PRECONDITION),
+        ChangePolicy("capulet.example", {"rotate_ms": 59_999}, NO_PRECONDITION),
+        ChangePolicy("capulet.example", {"rotate_ms": 10**12}, NO_PRECONDITION),
+        ChangePolicy("capulet.example", {"max_entries": 0}, NO_PRECONDITION),
+        ChangePolicy("capulet.example", {"max_entries": 10**10}, NO_PRECONDITION),
+        ChangePolicy("capulet.example", {}, Precondition(match=("a",) * 17)),
+        ChangePolicy("capulet.example", {}, Precondition(none_match=("a" * 65,))),
+        ChangePolicy("capulet.example", {}, Precondition(match=("",))),
         Backup("backup"),
         Backup("/backup\0"),
         CreateToken("", ["admin"]),

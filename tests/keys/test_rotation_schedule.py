@@ -29,7 +29,7 @@ def test_version_from_the_future_counts_from_now():
 
 
 def test_due_versions_come_in_order_so_many_at_a_time():
-    schedule = RotationSchedule(DAY_MS, lambda _: True)
+    schedule = RotationSchedule(lambda _: DAY_MS, lambda _: True)
     for number in range(10):
         schedule.add(version(number), 0)
     order = sorted(range(10), key=lambda number: rotation_due_ms(version(number), DAY_MS, 0))
@@ -41,7 +41,7 @@ def test_due_versions_come_in_order_so_many_at_a_time():
 
 def test_version_that_rotated_otherwise_is_skipped():
     active = {1, 2}
-    schedule = RotationSchedule(DAY_MS, active.__contains__)
+    schedule = RotationSchedule(lambda _: DAY_MS, active.__contains__)
     schedule.add(version(1), 0)
     schedule.add(version(2), 0)
     active.discard(1)
@@ -49,8 +49,24 @@ def test_version_that_rotated_otherwise_is_skipped():
     assert schedule.take_due(2 * DAY_MS, 9) == [2]
 
 
+def test_period_that_changes_is_what_counts_from_then_on():
+    period_ms = {"d1.example": DAY_MS, "d2.example": DAY_MS}
+    schedule = RotationSchedule(period_ms.__getitem__, lambda _: True)
+    schedule.add(version(1), 0)
+    schedule.add(version(2), 0)
+    period_ms.update({"d1.example": 10 * DAY_MS, "d2.example": DAY_MS // 10})
+    schedule.add(version(1), 0)
+    schedule.add(version(2), 0)
+    assert schedule.take_due(DAY_MS // 5, 9) == [2]
+    assert schedule.take_due(8 * DAY_MS, 9) == []
+    period_ms["d1.example"] = DAY_MS
+    schedule.add(version(1), 0)
+    assert schedule.take_due(2 * DAY_MS, 9) == [1]
+    assert schedule.take_due(100 * DAY_MS, 9) == []
+
+
 def test_version_that_could_not_be_rotated_is_due_again_soon():
-    schedule = RotationSchedule(DAY_MS, lambda _: True)
+    schedule = RotationSchedule(lambda _: DAY_MS, lambda _: True)
     schedule.retry([7], 100)
     assert schedule.take_due(100, 9) == []
     assert schedule.take_due(100 + RETRY_MS, 9) == [7]
