@@ -40,13 +40,11 @@ class Listeners:
         self._tls: ssl.SSLContext | None = None
 
     async def start(self) -> list[str]:
-        """Listen wherever it is possible; return the places where it was not."""
+        """Listen wherever it is possible; return the places where it was not.
+
+        The socket comes last: whoever sees it finds the addresses as well.
+        """
         failed = []
-        try:
-            await self._listen_unix()
-        except OSError as error:
-            log.error("no admin API at %s: %s", self._unix_path, error.strerror or error)
-            failed.append(str(self._unix_path))
         admission = Admission(self._make)
         for address in self._config.listen:
             try:
@@ -54,6 +52,11 @@ class Listeners:
             except (OSError, ssl.SSLError) as error:
                 log.error("no admin API at %s: %s", address, error.strerror or error)
                 failed.append(address)
+        try:
+            await self._listen_unix()
+        except OSError as error:
+            log.error("no admin API at %s: %s", self._unix_path, error.strerror or error)
+            failed.append(str(self._unix_path))
         return failed
 
     def close(self) -> None:

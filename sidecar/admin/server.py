@@ -62,6 +62,11 @@ class AdminServer:
         self._listeners = Listeners(self._config, self._unix_path, self._runner.server)
         self.failed = await self._listeners.start()
 
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._runner.server.connections) if self._runner.server else 0
+
     def take_up_certificate(self) -> None:
         """Read the certificate again. Raises OSError, and then the one in use stays."""
         if self._listeners is not None:

@@ -196,7 +196,7 @@ async def test_address_that_is_taken_costs_the_api_there_and_nothing_else(api: A
         exposition=lambda _: b"",
     )
     await second.start()
-    assert second.failed == [str(api.path), address]
+    assert second.failed == [address, str(api.path)]
     await second.close()
     assert (await api.ask("GET", "/healthz", unix=True)).status == 200
 

@@ -45,7 +45,8 @@ class AllAdministrators:
 @asynccontextmanager
 async def _serving(folder: Path, **admin: Any) -> AsyncIterator[AdminServer]:
     nobody: Any = None
-    parts = Parts(AllAdministrators(), nobody, nobody, Events(1), nobody)
+    known = {"keys": AllAdministrators(), "events": Events(1)}
+    parts = Parts(**{name: known.get(name, nobody) for name in Parts.__dataclass_fields__})
     serving = AdminServer(
         AdminConfig(**{"listen": (), **admin}),
         folder / "api.sock",
