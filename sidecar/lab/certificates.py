@@ -69,6 +69,11 @@ def self_signed(
     return Certificate(_sign(names, purposes, key, expired, issuer=None), key)
 
 
+def renewed(certificate: Certificate, *names: str) -> Certificate:
+    """Return another self-signed certificate for the DNS `names`, with the key of the first."""
+    return Certificate(_sign(names, BOTH, certificate.key, False, issuer=None), certificate.key)
+
+
 class Authority:
     """A certificate authority with one root; `pem` is what servers are told to trust."""
 

@@ -1,0 +1,120 @@
+"""What a rule asks of a peer in a check and before a key is issued. Never `invalid`."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from rules_for_tests import rule
+
+from sidecar.errors import InvalidValue
+from sidecar.jobs import Check, Condition, Evidence, Issue, Outcome, Verdict
+from sidecar.lab.certificates import renewed, self_signed
+from sidecar.names import DialbackKey, Domain, DomainPair, StreamId
+from sidecar.peer_policy import Action, refuse_check, refuse_issue, terms_of
+from sidecar.pkix.pins import pin_of, read_pin
+
+PEER, OURS = Domain.parse("peer.example"), Domain.parse("capulet.example")
+GOOD, OTHER = self_signed("peer.example").der, self_signed("peer.example").der
+PIN = pin_of(GOOD)
+assert PIN is not None
+ALL = frozenset(Evidence)
+STREAM = StreamId.parse("S1")
+
+
+def check(**facts: Any) -> Check:
+    pair = DomainPair(sender=PEER, target=OURS)
+    return Check(pair=pair, stream=STREAM, key=DialbackKey("5e"), **facts)
+
+
+def issue(**facts: Any) -> Issue:
+    return Issue(pair=DomainPair(sender=OURS, target=PEER), stream=STREAM, **facts)
+
+
+DENIED = Verdict.error(Condition.POLICY_VIOLATION, "policy-denied")
+CLEARTEXT = Verdict.error(Condition.POLICY_VIOLATION, "policy-encryption-required")
+NOT_PINNED = Verdict.error(Condition.NOT_AUTHORIZED, "policy-pin-mismatch")
+DENY = {"action": Action.DENY}
+ENCRYPT = {"require_encryption": True}
+PINNED = {"pins": frozenset({PIN, "0" * 64})}
+
+CASES: list[tuple[str, dict[str, Any], Check | Issue, Verdict | None]] = [
+    ("no demand, check", {}, check(), None),
+    ("no demand, issue", {}, issue(), None),
+    ("denied, check", DENY, check(encrypted=True, certificates=(GOOD,)), DENIED),
+    ("denied, issue", DENY, issue(encrypted=True, certificate=GOOD), DENIED),
+    ("encryption, check on cleartext", ENCRYPT, check(), CLEARTEXT),
+    ("encryption, check in TLS", ENCRYPT, check(encrypted=True), None),
+    ("encryption, issue on cleartext", ENCRYPT, issue(), CLEARTEXT),
+    ("encryption, issue in TLS", ENCRYPT, issue(encrypted=True), None),
+    ("pin, check on cleartext", PINNED, check(), CLEARTEXT),
+    ("pin, check, the right one", PINNED, check(encrypted=True, certificates=(GOOD,)), None),
+    ("pin, check, another", PINNED, check(encrypted=True, certificates=(OTHER,)), NOT_PINNED),
+    ("pin, check, right one above", PINNED, check(encrypted=True, certificates=(OTHER, GOOD)),
+     NOT_PINNED),
+    ("pin, check, garbage", PINNED, check(encrypted=True, certificates=(b"\x30\x00",)), NOT_PINNED),
+    ("pin, check, none shown", PINNED, check(encrypted=True), None),
+    ("pin, issue on cleartext", PINNED, issue(certificate=GOOD), CLEARTEXT),
+    ("pin, issue, the right one", PINNED, issue(encrypted=True, certificate=GOOD), None),
+    ("pin, issue, another", PINNED, issue(encrypted=True, certificate=OTHER), NOT_PINNED),
+    ("pin, issue, none shown", PINNED, issue(encrypted=True), NOT_PINNED),
+    ("evidence is not about issue", {"evidence": frozenset({Evidence.CERTIFICATE})}, issue(), None),
+    ("evidence is the checker's", {"evidence": frozenset({Evidence.CERTIFICATE})}, check(), None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("parts", "job", "verdict"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
+)
+def test_what_is_refused(
+    parts: dict[str, Any], job: Check | Issue, verdict: Verdict | None
+) -> None:
+    terms = terms_of(rule("*.example", **parts), ALL)
+    refusal = refuse_check(terms, job) if isinstance(job, Check) else refuse_issue(terms, job)
+    assert refusal == verdict
+    assert refusal is None or refusal.outcome is Outcome.ERROR
+
+
+def test_refusal_of_a_pin_says_which_key_was_shown() -> None:
+    refusal = refuse_issue(
+        terms_of(rule("*", **PINNED), ALL), issue(encrypted=True, certificate=OTHER)
+    )
+    assert refusal is not None
+    assert refusal.detail == f"its key is {pin_of(OTHER)}"
+
+
+def test_evidence_of_a_rule_stands_in_place_of_the_configuration() -> None:
+    config = frozenset({Evidence.CERTIFICATE})
+    assert terms_of(None, config).evidence == config
+    assert terms_of(rule("*"), config).evidence == config
+    own = frozenset({Evidence.KEY})
+    assert terms_of(rule("*", evidence=own), config).evidence == own
+
+
+def test_terms_name_the_rule_they_come_from() -> None:
+    assert terms_of(None, ALL).rule is None
+    assert terms_of(rule("*.example.net"), ALL).rule == "*.example.net"
+
+
+def test_pin_is_of_the_key_so_that_a_renewed_certificate_has_it_as_well() -> None:
+    first = self_signed("peer.example")
+    second = renewed(first, "peer.example", "chat.peer.example")
+    assert first.der != second.der
+    assert pin_of(first.der) == pin_of(second.der) != pin_of(OTHER)
+
+
+def test_pin_is_the_digest_that_openssl_prints() -> None:
+    certificate = self_signed("peer.example")
+    info = certificate.key.public_key().public_bytes(
+        Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+    )
+    assert pin_of(certificate.der) == hashlib.sha256(info).hexdigest()
+
+
+def test_what_is_no_pin_or_no_certificate() -> None:
+    assert read_pin(str(PIN).upper()) == PIN
+    assert pin_of(b"no certificate") is None
+    with pytest.raises(InvalidValue, match="pins: expected 64 hex digits"):
+        read_pin("5e" * 31)
