@@ -33,6 +33,7 @@ HOST_UNKNOWN = (
 )
 END = "</stream:stream>"
 OPEN = HEADER + FEATURES
+TO_TLS = HEADER + FEATURES_TLS + PROCEED
 NOT_FOUND = (
     "<error type='cancel'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
 )
@@ -59,6 +60,7 @@ def answer(
 class Flow:
     """`says` is all the peer sends; the other fields are the events that must come of it.
 
+    `inside_tls` is what it sends once the TLS handshake, that `says` led to, is done.
     `cause` None: the stream stays open. `dropped` counts the answers nobody asked for.
     """
 
@@ -69,6 +71,7 @@ class Flow:
     condition: str | None = None
     opened: bool = True
     stream: dict[str, bool] = field(default_factory=dict)
+    inside_tls: str = ""
 
 
 VALID: Answers = ((Outcome.VALID, None),)
@@ -171,6 +174,54 @@ FLOWS: dict[str, Flow] = {
     ),
     "TLS offered on TLS": Flow(
         HEADER + FEATURES_TLS + answer(), VALID, stream={"encrypted": True, "tls_required": True}
+    ),
+    # streams that begin anew inside TLS
+    "valid inside TLS": Flow(TO_TLS, VALID, inside_tls=OPEN + answer()),
+    "invalid inside TLS": Flow(
+        TO_TLS, INVALID, inside_tls=OPEN + answer("invalid") + answer(), dropped=1
+    ),
+    "error inside TLS": Flow(
+        TO_TLS,
+        ((Outcome.ERROR, "item-not-found"),),
+        inside_tls=OPEN + answer("error", inner=NOT_FOUND),
+    ),
+    "legacy server inside TLS": Flow(TO_TLS, VALID, inside_tls=LEGACY_HEADER + answer()),
+    "TLS offered again inside TLS": Flow(
+        TO_TLS, VALID, inside_tls=HEADER + FEATURES_TLS + answer()
+    ),
+    "half an answer before TLS and half inside": Flow(
+        TO_TLS + "<db:verify from='capulet.example' ",
+        inside_tls=OPEN + "to='montague.example' id='D60000229F' type='valid'/>",
+        cause=Cause.VIOLATION,
+        condition="bad-format",
+    ),
+    "answer before the features inside TLS": Flow(
+        TO_TLS,
+        inside_tls=HEADER + answer(),
+        cause=Cause.VIOLATION,
+        condition="unsupported-stanza-type",
+        opened=False,
+    ),
+    "no dialback inside TLS": Flow(
+        TO_TLS,
+        inside_tls=BARE_HEADER + "<stream:features/>",
+        cause=Cause.NO_DIALBACK,
+        opened=False,
+    ),
+    "host unknown inside TLS": Flow(
+        TO_TLS,
+        inside_tls=HEADER + HOST_UNKNOWN + END,
+        cause=Cause.PEER_ERROR,
+        condition="host-unknown",
+        opened=False,
+    ),
+    "end inside TLS": Flow(TO_TLS, inside_tls=OPEN + END + answer(), cause=Cause.PEER_CLOSED),
+    "no header inside TLS": Flow(
+        TO_TLS,
+        inside_tls=answer(),
+        cause=Cause.VIOLATION,
+        condition="not-well-formed",
+        opened=False,
     ),
     # streams that are none
     "client stream": Flow(
