@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from sidecar import logs
-from sidecar.engine import Decision
+from sidecar.engine import Decision, Verified
 from sidecar.jobs import Outcome
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,16 @@ def log_decision(decision: Decision) -> None:
                 milliseconds=round(decision.seconds * 1000, 1),
             ),
         )
+
+
+def log_verified(verified: Verified) -> None:
+    """Log verify requests answered together: a line for each, where lines at info are written.
+
+    Where only warnings are, the engine has said in one line what failed for all.
+    """
+    if log.isEnabledFor(logging.INFO):
+        for decision in verified.decisions():
+            log_decision(decision)
 
 
 def _level(decision: Decision) -> int:

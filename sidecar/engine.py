@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -30,6 +30,17 @@ _OUTAGE = Verdict.error(Condition.INTERNAL_SERVER_ERROR, "outage")
 _FAULT = Verdict.error(Condition.INTERNAL_SERVER_ERROR, "fault")
 
 
+class Question(Protocol):
+    """A verify request, as `jobs.Verify` is one."""
+
+    @property
+    def pair(self) -> DomainPair: ...
+    @property
+    def stream(self) -> StreamId: ...
+    @property
+    def key(self) -> DialbackKey: ...
+
+
 class KeyService(Protocol):
     """dialback-keyd as the engine sees it. Every method may raise KeyServiceUnavailable."""
 
@@ -43,7 +54,9 @@ class KeyService(Protocol):
     ) -> Verdict:
         """Return what the ledger of issued keys says."""
 
-    async def verify_all(self, asked: Sequence[Verify], *, timeout_seconds: float) -> list[Verdict]:
+    async def verify_all(
+        self, asked: Sequence[Question], *, timeout_seconds: float
+    ) -> list[Verdict]:
         """The same for requests that came together, in their order."""
 
     async def end(self, ended: Sequence[tuple[DomainPair, StreamId]]) -> None:
@@ -83,6 +96,20 @@ class Decision:
         return f"{self.job} {self.pair} {outcome} {self.seconds * 1000:.1f} ms{detail}"
 
 
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """Verify requests that came and were answered together, each with its verdict."""
+
+    asked: Sequence[Question]
+    verdicts: Sequence[Verdict]
+    seconds: float
+
+    def decisions(self) -> Iterator[Decision]:
+        """The same, one by one."""
+        for question, verdict in zip(self.asked, self.verdicts, strict=True):
+            yield Decision("verify", question.pair, question.stream, verdict, self.seconds)
+
+
 class Engine:
     """Decides. An outage of ours becomes an `error` verdict here, and nowhere else."""
 
@@ -95,6 +122,7 @@ class Engine:
         clock: Callable[[], float],
         on_decision: Callable[[Decision], None],
         on_report: Callable[[ReportedOutcome], None] = lambda _: None,
+        on_verified: Callable[[Verified], None] = lambda _: None,
     ) -> None:
         self._keys = keys
         self._checker = checker
@@ -102,6 +130,7 @@ class Engine:
         self._clock = clock
         self._on_decision = on_decision
         self._on_report = on_report
+        self._on_verified = on_verified
 
     async def answer(self, job: Job, *, timeout_seconds: float) -> DialbackKey | Verdict | None:
         """Answer one job within `timeout_seconds`.
@@ -128,9 +157,12 @@ class Engine:
         )
         return answer
 
-    async def verify_all(self, asked: Sequence[Verify], *, timeout_seconds: float) -> list[Verdict]:
+    async def verify_all(
+        self, asked: Sequence[Question], *, timeout_seconds: float
+    ) -> Sequence[Verdict]:
         """Answer verify requests that came together as `answer` does each, in their order."""
         start = self._clock()
+        verdicts: Sequence[Verdict]
         try:
             verdicts = await self._keys.verify_all(asked, timeout_seconds=timeout_seconds)
         except Outage as outage:
@@ -139,9 +171,7 @@ class Engine:
         except Exception:
             log.exception("%d verify requests failed", len(asked))
             verdicts = [_FAULT] * len(asked)
-        seconds = self._clock() - start
-        for job, verdict in zip(asked, verdicts, strict=True):
-            self._on_decision(Decision("verify", job.pair, job.stream, verdict, seconds))
+        self._on_verified(Verified(asked, verdicts, self._clock() - start))
         return verdicts
 
     async def _decide(

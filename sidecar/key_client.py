@@ -16,8 +16,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import cast
 
+from sidecar.engine import Question
 from sidecar.errors import KeyRefused, KeyServiceUnavailable
-from sidecar.jobs import Condition, Outcome, Verdict, Verify
+from sidecar.jobs import Condition, Outcome, Verdict
 from sidecar.keys.framing import BadFrame, FrameReader, decode_replies, encode_frame
 from sidecar.keys.messages import (
     MAX_PER_FRAME,
@@ -108,9 +109,13 @@ class KeyClient:
         request = VerifyKey(*_triple(pair, stream), key.reveal())
         return _verdict(await self._ask(request, timeout_seconds))
 
-    async def verify_all(self, asked: Sequence[Verify], *, timeout_seconds: float) -> list[Verdict]:
+    async def verify_all(
+        self, asked: Sequence[Question], *, timeout_seconds: float
+    ) -> list[Verdict]:
         """Return what these keys are worth, asked in one go. Raises KeyServiceUnavailable."""
-        requests = [VerifyKey(*_triple(job.pair, job.stream), job.key.reveal()) for job in asked]
+        requests = [
+            VerifyKey(*_triple(each.pair, each.stream), each.key.reveal()) for each in asked
+        ]
         return [_verdict(reply) for reply in await self._ask_all(requests, timeout_seconds)]
 
     async def end(self, ended: Sequence[tuple[DomainPair, StreamId]]) -> None:

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
-from sidecar.decision_log import log_decision
-from sidecar.engine import Decision
+from sidecar.decision_log import log_decision, log_verified
+from sidecar.engine import Decision, Verified
 from sidecar.jobs import ReportedOutcome
 from sidecar.metrics import Metrics
 from sidecar.store import History
@@ -23,11 +23,16 @@ class Observers:
 
     def __init__(self, history: History, metrics: Metrics) -> None:
         self._of_decisions = (log_decision, metrics.note_decision, history.note_decision)
+        self._of_verified = (log_verified, metrics.note_verified, history.note_verified)
         self._of_reports = (metrics.note_report, history.note_report)
 
     def note_decision(self, decision: Decision) -> None:
         for tell in self._of_decisions:
             _tell(tell, decision)
+
+    def note_verified(self, verified: Verified) -> None:
+        for tell in self._of_verified:
+            _tell(tell, verified)
 
     def note_report(self, reported: ReportedOutcome) -> None:
         for tell in self._of_reports:

@@ -71,6 +71,7 @@ async def _serve(config: Config, path: Path | None) -> int:
                     clock=time.monotonic,
                     on_decision=observers.note_decision,
                     on_report=observers.note_report,
+                    on_verified=observers.note_verified,
                 )
                 daemon.links, daemon.checkers = Links(engine), checkers
                 authority = daemon.authority = AuthorityListener(config, engine)

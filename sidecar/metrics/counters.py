@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from itertools import groupby
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.registry import Collector
 
-from sidecar.engine import Decision
+from sidecar.engine import Decision, Verified
 from sidecar.jobs import ReportedOutcome, Role
 from sidecar.metrics.snapshot import Snapshot, SnapshotCollector
 from sidecar.metrics.visible import keep_visible
@@ -17,7 +18,8 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # A key takes about a millisecond, a check as long as the farthest server.
 _QUICK_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 3.0)
 _SLOW_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 12.0)
-_Child = Callable[[], None]
+_Counters = tuple[Callable[[float], None], Callable[[float], None]]
+"""Count so many, observe so many seconds."""
 
 
 class Metrics:
@@ -73,7 +75,7 @@ class Metrics:
         )
         snapshots: Collector = SnapshotCollector(snapshot)
         made.register(snapshots)
-        self._children: dict[tuple[str, ...], tuple[_Child, Callable[[float], None]]] = {}
+        self._children: dict[tuple[str, ...], _Counters] = {}
 
     def note_decision(self, decision: Decision) -> None:
         """Count one job answered."""
@@ -82,12 +84,23 @@ class Metrics:
         evidence = said.evidence.value if said.evidence else ""
         host = str(decision.pair.target if decision.job == "check" else decision.pair.sender)
         key = (decision.job, host, said.outcome.value, said.reason or "", evidence, condition)
-        child = self._children.get(key)
-        if child is None:
-            child = self._children[key] = self._make(*key)
-        count, observe = child
-        count()
+        count, observe = self._child(key)
+        count(1)
         observe(decision.seconds)
+
+    def note_verified(self, verified: Verified) -> None:
+        """Count verify requests answered together; the key service was asked once."""
+        runs = groupby(
+            zip(verified.asked, verified.verdicts, strict=True),
+            lambda each: (each[0].pair.sender, id(each[1])),
+        )
+        for (host, _), run in runs:
+            each = [verdict for _, verdict in run]
+            said = each[0]
+            condition = said.condition.value if said.condition else ""
+            key = ("verify", str(host), said.outcome.value, said.reason or "", "", condition)
+            self._child(key)[0](len(each))
+        self._key_seconds.labels("verify").observe(verified.seconds)
 
     def note_report(self, reported: ReportedOutcome) -> None:
         """Count what one of our servers learnt."""
@@ -105,9 +118,15 @@ class Metrics:
         text = generate_latest(self._registry)
         return text if hosts is None else keep_visible(text, frozenset(hosts))
 
+    def _child(self, key: tuple[str, str, str, str, str, str]) -> _Counters:
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = self._make(*key)
+        return child
+
     def _make(
         self, job: str, host: str, result: str, reason: str, evidence: str, condition: str
-    ) -> tuple[_Child, Callable[[float], None]]:
+    ) -> _Counters:
         if job == "check":
             checks = self._checks.labels(host, result, evidence, condition)
             return checks.inc, self._check_seconds.labels(result).observe

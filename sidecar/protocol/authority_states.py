@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 
 
-class State(enum.Enum):
+class State(enum.IntEnum):
     HEADER_AWAITED = enum.auto()
     OPEN = enum.auto()
     HANDSHAKE = enum.auto()
@@ -17,7 +17,7 @@ class State(enum.Enum):
     CLOSED = enum.auto()
 
 
-class Input(enum.Enum):
+class Input(enum.IntEnum):
     # the peer's
     HEADER = enum.auto()
     STARTTLS = enum.auto()  # where we offered it

@@ -100,7 +100,7 @@ class AuthorityStream:
     def receive_data(self, data: bytes) -> None:
         """Take bytes from the peer. What they mean is in `events`, what to answer in
         `data_to_send`. Bytes after the end of the stream are ignored."""
-        if self._state in (State.CLOSED, State.ENDING):
+        if self._state >= State.ENDING:
             return
         xml, violation = self._xml, None
         try:
@@ -111,7 +111,7 @@ class AuthorityStream:
             for part in xml.parts():
                 self.parts += 1
                 self._receive(part)
-                if self._state in (State.CLOSED, State.ENDING):
+                if self._state >= State.ENDING:
                     return
             if violation is not None:
                 raise violation
@@ -134,11 +134,11 @@ class AuthorityStream:
         """Answer a request. Does nothing when the stream is over."""
         if self._state is State.CLOSED:
             return
-        self._out += requests.write_answer(asked.said, verdict)
-        if isinstance(asked, ResultAsked) and verdict.outcome is Outcome.VALID:
+        self._out += requests.write_answer(asked.said, verdict).encode()
+        if type(asked) is ResultAsked and verdict.outcome is Outcome.VALID:
             self._authorised = True
         self._pending -= 1
-        if not self._pending:
+        if not self._pending and self._state is State.ENDING:
             self._step(Input.ANSWERED)
 
     def close(self, condition: str | None = None) -> None:
@@ -193,7 +193,7 @@ class AuthorityStream:
                 self._step(Input.ANSWER)
                 self._events.append(AnswerDropped(tuple(element.attributes.items())))
             else:
-                self._step(Input.REQUEST)
+                self._require(Input.REQUEST)
                 self._receive_request(element)
         elif element.namespace == ns.STREAM and element.name == "error":
             self._require(Input.STREAM_ERROR)
@@ -222,7 +222,7 @@ class AuthorityStream:
         except InvalidValue:
             asked = MALFORMED
         if isinstance(asked, Verdict):
-            self._out += requests.write_answer(said, asked)
+            self._out += requests.write_answer(said, asked).encode()
             self._events.append(RequestRefused(said, asked.reason or ""))
         else:
             self._pending += 1

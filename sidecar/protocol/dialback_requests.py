@@ -6,6 +6,7 @@ An answer echoes `from`, `to` and `id` as they were sent, and never the key (XEP
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from sidecar.errors import InvalidValue
@@ -50,11 +51,13 @@ def read_pair(said: Said) -> DomainPair:
     In a verify request `from` is the target domain (XEP-0220 §2.2.2), in a dialback request it is
     the sender domain (§2.2.1).
     """
-    first = Domain.parse(said.sender or "", "from")
-    second = Domain.parse(said.recipient or "", "to")
-    if said.name == "verify":
-        return DomainPair(sender=second, target=first)
-    return DomainPair(sender=first, target=second)
+    first, second = said.sender or "", said.recipient or ""
+    return _pair(second, first) if said.name == "verify" else _pair(first, second)
+
+
+@lru_cache(maxsize=4096)
+def _pair(sender: str, target: str) -> DomainPair:
+    return DomainPair(sender=Domain.parse(sender, "sender"), target=Domain.parse(target, "target"))
 
 
 def read_key(element: Element) -> DialbackKey:
@@ -69,24 +72,26 @@ def read_stream(said: Said) -> StreamId:
     return StreamId.parse(said.id or "", "id")
 
 
-def write_answer(said: Said, verdict: Verdict) -> bytes:
+def write_answer(said: Said, verdict: Verdict) -> str:
     """The answer to a request: its own attributes, the first two swapped, and a type.
 
     A dialback error carries a stanza error (XEP-0220 §2.5), whose reason stays with us.
     """
-    text = f"<db:{said.name}"
-    if said.recipient is not None:
-        text += f" from={quoted(said.recipient)}"
-    if said.sender is not None:
-        text += f" to={quoted(said.sender)}"
-    if said.id is not None:
-        text += f" id={quoted(said.id)}"
-    text += f" type='{verdict.outcome.value}'"
-    if verdict.outcome is not Outcome.ERROR:
-        return f"{text}/>".encode()
+    name, sender, recipient, id_ = said
+    if sender is None or recipient is None or id_ is None:
+        given = (("from", recipient), ("to", sender), ("id", id_))
+        attributes = "".join(f" {key}={quoted(text)}" for key, text in given if text is not None)
+    else:
+        attributes = f" from={quoted(recipient)} to={quoted(sender)} id={quoted(id_)}"
+    outcome = verdict.outcome
+    if outcome is Outcome.VALID:
+        return f"<db:{name}{attributes} type='valid'/>"
+    if outcome is Outcome.INVALID:
+        return f"<db:{name}{attributes} type='invalid'/>"
     condition = verdict.condition
     assert condition is not None
     return (
-        f"{text}><error type='{_ERROR_TYPES.get(condition, 'cancel')}'>"
-        f"<{condition.value} xmlns='{ns.STANZA_ERRORS}'/></error></db:{said.name}>"
-    ).encode()
+        f"<db:{name}{attributes} type='error'>"
+        f"<error type='{_ERROR_TYPES.get(condition, 'cancel')}'>"
+        f"<{condition.value} xmlns='{ns.STANZA_ERRORS}'/></error></db:{name}>"
+    )

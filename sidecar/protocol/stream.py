@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
@@ -17,8 +18,13 @@ TLS_FAILURE = f"<failure xmlns='{ns.STARTTLS}'/>".encode()
 SASL_FAILURE = f"<failure xmlns='{ns.SASL}'><invalid-mechanism/></failure>".encode()
 
 
+_SPECIAL = re.compile("[&<>'\t\n\r]")
+
+
 def quoted(value: str) -> str:
     """Return `value` as an attribute value, quotes included."""
+    if not _SPECIAL.search(value):
+        return f"'{value}'"
     return "'" + escape(value, {"'": "&apos;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}) + "'"
 
 

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from sidecar.engine import Decision
+from sidecar.engine import Decision, Verified
 from sidecar.handshakes import (
     HandshakeFilter,
     HandshakeKey,
@@ -37,7 +37,10 @@ _COMPLAIN_SECONDS = 60.0
 _MS_PER_DAY = 86_400_000
 _BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _SUFFIXES = ("", "-wal", "-shm")
-_MAX_PENDING = 20_000
+_PER_SECOND = 2_000
+_BURST = 10_000
+"""More new handshakes than these cost more than a look at them is worth, and whoever floods us
+would push out all others."""
 
 T = TypeVar("T")
 
@@ -71,8 +74,9 @@ class History:
         self._opening = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._complained = -_COMPLAIN_SECONDS
+        self._room = _BURST
         self.lost = 0
-        """Records that were not written: the disk was too slow, or failed."""
+        """Records that were not written: too many at once, or the disk failed."""
         self.fault = ""
         """Why nothing can be written now."""
 
@@ -157,6 +161,18 @@ class History:
         if self._task is not None:
             self._note(of_decision(decision, self._now_ms()))
 
+    def note_verified(self, verified: Verified) -> None:
+        """Remember verify requests answered together."""
+        if self._task is None:
+            return
+        now_ms = self._now_ms()
+        for decision in verified.decisions():
+            pair = decision.pair
+            if self._room > 0 or (False, *pair, decision.stream) in self._pending:
+                self._note(of_decision(decision, now_ms))
+            else:
+                self.lost += 1
+
     def note_report(self, reported: ReportedOutcome) -> None:
         """Remember what our server learnt."""
         if self._task is not None:
@@ -218,7 +234,8 @@ class History:
         known = self._pending.get(record.key)
         if known is not None:
             known.add(record)
-        elif len(self._pending) < _MAX_PENDING:
+        elif self._room > 0:
+            self._room -= 1
             self._pending[record.key] = record
         else:
             self.lost += 1
@@ -227,6 +244,7 @@ class History:
         pruned = time.monotonic()
         while True:
             await asyncio.sleep(_FLUSH_SECONDS)
+            self._room = min(_BURST, self._room + round(_PER_SECOND * _FLUSH_SECONDS))
             await self.flush()
             if time.monotonic() - pruned >= _PRUNE_SECONDS:
                 pruned = time.monotonic()

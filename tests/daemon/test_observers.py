@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from sidecar.daemon.observers import Observers
-from sidecar.engine import Decision
-from sidecar.jobs import ReportedOutcome, Role, Verdict
-from sidecar.names import Domain, DomainPair, StreamId
+from sidecar.engine import Decision, Verified
+from sidecar.jobs import ReportedOutcome, Role, Verdict, Verify
+from sidecar.names import DialbackKey, Domain, DomainPair, StreamId
 
 PAIR = DomainPair(sender=Domain("capulet.example"), target=Domain("montague.example"))
 STREAM = StreamId("S1")
@@ -25,7 +25,7 @@ class Observer:
         if self._fails:
             raise RuntimeError("broken")
 
-    note_decision = note_report = note
+    note_decision = note_report = note_verified = note
 
 
 def test_observer_that_fails_is_logged_and_the_others_are_told(
@@ -39,5 +39,9 @@ def test_observer_that_fails_is_logged_and_the_others_are_told(
     )
     observers.note_decision(decision)
     observers.note_report(report)
-    assert history.told == metrics.told == [decision, report]
-    assert caplog.text.count("an observer failed") == 2
+    verified = Verified(
+        [Verify(pair=PAIR, stream=STREAM, key=DialbackKey("b483"))], [Verdict.valid()], 0.001
+    )
+    observers.note_verified(verified)
+    assert history.told == metrics.told == [decision, report, verified]
+    assert caplog.text.count("an observer failed") == 3

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from sidecar.engine import Engine
-from sidecar.jobs import Verdict, Verify
+from sidecar.jobs import Verdict
 from sidecar.protocol.authority_events import VerifyAsked
 
 _VERIFY_SECONDS = 3.0
@@ -39,12 +39,8 @@ class Desk:
         task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, waiting: Sequence[tuple[Asker, Sequence[VerifyAsked]]]) -> None:
-        jobs = [
-            Verify(pair=each.pair, stream=each.stream, key=each.key)
-            for _, asked in waiting
-            for each in asked
-        ]
-        verdicts = await self._engine.verify_all(jobs, timeout_seconds=_VERIFY_SECONDS)
+        questions = [each for _, asked in waiting for each in asked]
+        verdicts = await self._engine.verify_all(questions, timeout_seconds=_VERIFY_SECONDS)
         start = 0
         for asker, asked in waiting:
             end = start + len(asked)
