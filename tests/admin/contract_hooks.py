@@ -1,6 +1,6 @@
 """Loaded by schemathesis: puts one good request for each operation into the document.
 
-They are in the file that CONTRACT_EXAMPLES names: operation to `path`, `query`, `headers`, `body`.
+They are in the file that CONTRACT_EXAMPLES names: operation to `path`, `header`, `body`.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 from daemon_process import Daemon
-from operation_samples import BODIES, FIELDS, HEADERS, OURS, PEER
+from operation_samples import BODIES, OURS, PEER, good_request
 
 from bench.link_server import LinkServer
 from sidecar.admin.openapi import document
@@ -59,23 +59,14 @@ def _free_port() -> int:
 
 
 async def _examples(daemon: Daemon) -> dict[str, Any]:
-    """A good request for each operation; what has to be there for it is made."""
+    """A good request for each operation, by where its parts go."""
     await daemon.make_secret(OURS)
-    await daemon.ask("POST", "/v1/checks", json=BODIES["checks-run"])
-    handshake = (await daemon.ask("GET", "/v1/handshakes")).content["items"][0]
-    body = {"name": "to revoke", "scopes": ["status:read"]}
-    token = (await daemon.ask("POST", "/v1/tokens", json=body)).content["facts"]["id"]
-    ids = {"handshakes-show": str(handshake["id"]), "tokens-revoke": token}
     examples: dict[str, Any] = {}
-    for name, route in ROUTES.items():
-        fields = {field: FIELDS[field] for field in route.path_fields}
-        if "id" in fields:
-            fields["id"] = ids[name]
-        if name.startswith("peer"):
-            fields = {field: PEER for field in fields}
-        examples[name] = {"path": fields, "header": HEADERS.get(name, {})}
-        if name in BODIES:
-            examples[name]["body"] = BODIES[name]
+    for name in ROUTES:
+        sample = await good_request(daemon, name)
+        examples[name] = {"path": sample.fields, "header": sample.headers}
+        if sample.body is not None:
+            examples[name]["body"] = sample.body
     return examples
 
 

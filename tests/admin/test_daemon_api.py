@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 from daemon_process import LINK_JID, Daemon
-from operation_samples import BODIES, OTHER, OURS, path_of
+from operation_samples import BODIES, OTHER, OURS
 from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.admin.routes import EVENTS_PATH, EXCEPTIONS, ROUTES
-from sidecar.keys.scopes import Scope
 from sidecar.operations import REGISTRY
 
 
@@ -37,75 +36,6 @@ async def test_daemon_is_alive_but_not_ready_without_its_server(tmp_path: Path) 
         }
         assert up == {"dialback_link_up": 0, "dialback_key_service_up": 1}
     assert not daemon.socket.exists()
-
-
-async def test_every_operation_with_every_scope(tmp_path: Path) -> None:
-    """With its scope it is done or refused for its own reasons, without it never."""
-    async with Daemon(tmp_path) as daemon:
-        await daemon.make_secret(OURS)
-        tokens = {scope: await daemon.make_token(scope.value) for scope in Scope}
-        for name, route in ROUTES.items():
-            needed = REGISTRY[name].scope
-            for scope, token in tokens.items():
-                answer = await daemon.ask(
-                    route.method, path_of(name, route.path), token, json=BODIES.get(name)
-                )
-                what = f"{name} with {scope.value}: {answer.status} {answer.content}"
-                if scope in (needed, Scope.ADMIN):
-                    own = ("no-such-handshake", "no-such-token", "scope-not-yours", "no-such-rule")
-                    assert answer.status < 300 or answer.content["code"] in own, what
-                else:
-                    assert answer.status == 403, what
-                    assert answer.content["code"] == "scope-missing", what
-
-
-async def test_every_operation_without_a_good_token(tmp_path: Path) -> None:
-    async with Daemon(tmp_path) as daemon:
-        await daemon.make_secret(OURS)
-        scopes = [scope.value for scope in Scope if scope is not Scope.ADMIN]
-        foreign = await daemon.make_token(*scopes, domains=[OTHER])
-        revoked = await daemon.make_token(Scope.ADMIN.value)
-        brief = await daemon.make_token(Scope.ADMIN.value, seconds=1)
-        listed = await daemon.ask("GET", "/v1/tokens")
-        newest = listed.content["items"][-2]
-        answer = await daemon.ask("DELETE", f"/v1/tokens/{newest['id']}")
-        assert answer.status == 200
-        while (await daemon.ask("GET", "/v1/status", brief)).status == 200:
-            pass
-        for name, route in ROUTES.items():
-            path = path_of(name, route.path)
-            for token, code in (
-                ("", "token-missing"),
-                ("dbs_unknown", "token-unknown"),
-                (revoked, "token-revoked"),
-                (brief, "token-expired"),
-            ):
-                answer = await daemon.ask(route.method, path, token, json=BODIES.get(name))
-                assert (answer.status, answer.content["code"]) == (401, code), (name, answer)
-                assert answer.headers["WWW-Authenticate"]
-            answer = await daemon.ask(route.method, path, foreign, json=BODIES.get(name))
-            if name in ("handshakes-list", "peers-list", "domains-list"):
-                assert answer.content["items"] == [], name
-            elif name in ("handshakes-show",):
-                assert answer.status == 404
-            else:
-                assert answer.status in (403, 404), (name, answer)
-
-
-async def test_answers_hold_a_token_in_one_place_and_a_secret_nowhere(tmp_path: Path) -> None:
-    async with Daemon(tmp_path) as daemon:
-        await daemon.make_secret(OURS)
-        for name, route in ROUTES.items():
-            answer = await daemon.ask(
-                route.method, path_of(name, route.path), json=BODIES.get(name)
-            )
-            text = json.dumps(answer.content)
-            assert BODIES["secrets-import"]["secret"] not in text
-            assert ("dbs_" in text) == (name == "tokens-create")
-            assert answer.headers["Cache-Control"] == "no-store"
-        log = "\n".join(line.text for line in daemon.process.output.lines)
-        assert "dbs_" not in log
-        assert BODIES["secrets-import"]["secret"] not in log
 
 
 async def test_rotation_revocation_and_import_over_http(tmp_path: Path) -> None:
