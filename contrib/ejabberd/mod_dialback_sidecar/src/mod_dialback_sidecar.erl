@@ -24,6 +24,9 @@
                  mod_dialback_sidecar_elements, mod_dialback_sidecar_native,
                  mod_dialback_sidecar_secret, mod_dialback_sidecar_leave,
                  mod_dialback_sidecar_component, mod_dialback_sidecar_reports,
+                 mod_dialback_sidecar_choice, mod_dialback_sidecar_asks,
+                 mod_dialback_sidecar_batches, mod_dialback_sidecar_complaints,
+                 mod_dialback_sidecar_exchange,
                  ?LINK, ?OUT, ?IN]).
 -define(AFTERWARDS_MS, 120000).
 

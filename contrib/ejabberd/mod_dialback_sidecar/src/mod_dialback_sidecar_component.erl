@@ -80,18 +80,26 @@ is_connected_as(Domain, Pid) ->
 
 %%% Hooks
 
-%% What really comes from a sidecar, and not from another component that may claim any address.
+%% What really comes from a sidecar, and not from another component that may claim any address:
+%% answers to our requests are taken at once, the rest is marked.
 sent_packet({Packet, #{remote_server := Domain} = State}) ->
     case is_component(Domain) andalso (xmpp:get_from(Packet))#jid.lserver == Domain of
-        true -> {xmpp:put_meta(Packet, dialback_sidecar, sent), State};
+        true -> sent(Packet, State);
         false -> {Packet, State}
     end;
 sent_packet(Acc) ->
     Acc.
 
-%% Every stanza of the server passes here, so the way through is short. Answers to our
-%% requests are taken out, also those that the server itself gives for a sidecar that it does
-%% not let them reach.
+sent(#iq{type = Type} = Packet, State) when Type == result; Type == error ->
+    case ?LINK:reply(Packet) of
+        taken -> {stop, {drop, State}};
+        not_ours -> {xmpp:put_meta(Packet, dialback_sidecar, sent), State}
+    end;
+sent(Packet, State) ->
+    {xmpp:put_meta(Packet, dialback_sidecar, sent), State}.
+
+%% Every stanza of the server passes here, so the way through is short. What the server itself
+%% answers to our requests, for a sidecar that it does not let them reach, is taken out.
 filter_packet(#iq{type = Type, meta = #{dialback_sidecar := _}} = IQ) when Type == result;
                                                                           Type == error ->
     case ?LINK:reply(IQ) of

@@ -2,7 +2,7 @@
 %%% and the MAC over both (docs/link-protocol.md). Pure: no process, no clock, no socket.
 -module(mod_dialback_sidecar_wire).
 
--export([link_key/1, new_id/1, node_of_id/1, request/4, reply/4]).
+-export([link_key/1, new_ids/0, id/3, node_of_id/1, request/4, reply/4]).
 -export([visible/1, trimmed_key/1, domain/1]).
 
 -include("xmpp.hrl").
@@ -22,7 +22,8 @@
                      type := valid | invalid | error | closed}.
 -type answer() :: {key, binary()}
                 | {verdict, valid | invalid, binary()}
-                | {verdict, error, binary(), binary()}.
+                | {verdict, error, binary(), binary()}
+                | {refused, binary()}.
 -export_type([job/0, outcome/0, answer/0]).
 
 %% The key both ends derive from the component's secret.
@@ -30,38 +31,50 @@
 link_key(Secret) ->
     hmac(Secret, [?NS, " link key"]).
 
-%% An iq id that is never used twice; it names the node that waits for the answer.
--spec new_id(binary()) -> binary().
-new_id(NodeId) ->
-    Random = hex(crypto:strong_rand_bytes(16)),
-    <<?ID_PREFIX, Random/binary, $-, NodeId/binary>>.
+%% What all iq ids of one process have in common: 128 random bits, so that none is used twice.
+-spec new_ids() -> binary().
+new_ids() ->
+    hex(crypto:strong_rand_bytes(16)).
+
+%% The iq id with a number that the process uses once; it names the node that waits for the
+%% answer.
+-spec id(binary(), pos_integer(), binary()) -> binary().
+id(Ids, Number, NodeId) ->
+    <<?ID_PREFIX, Ids/binary, $-, (integer_to_binary(Number))/binary, $-, NodeId/binary>>.
 
 -spec node_of_id(binary()) -> {ok, binary()} | error.
-node_of_id(<<?ID_PREFIX, _:32/binary, $-, NodeId/binary>>) -> {ok, NodeId};
-node_of_id(_) -> error.
+node_of_id(<<?ID_PREFIX, _:32/binary, $-, Rest/binary>>) ->
+    case binary:split(Rest, <<"-">>) of
+        [_Number, NodeId] -> {ok, NodeId};
+        _ -> error
+    end;
+node_of_id(_) ->
+    error.
 
-%% Put the payload of a job, with the milliseconds that remain for it, into an iq that
-%% has its id, from and to already. Returns the request's MAC too: replies are bound to it.
--spec request(iq(), job(), non_neg_integer(), binary()) -> {iq(), binary()}.
-request(#iq{id = Id, from = From, to = To} = IQ, Job, Remaining, LinkKey) ->
-    {Type, #xmlel{attrs = Attrs} = Payload} = payload(Job, integer_to_binary(Remaining)),
+%% Put the payload of a job, or of several issues and verifies, with the milliseconds that remain
+%% for all of it, into an iq that has its id, from and to already. Returns the request's MAC too:
+%% replies are bound to it.
+-spec request(iq(), [job(), ...], non_neg_integer(), binary()) -> {iq(), binary()}.
+request(#iq{id = Id, from = From, to = To} = IQ, Jobs, Remaining, LinkKey) ->
+    {Type, #xmlel{attrs = Attrs} = Payload} = payload(Jobs, integer_to_binary(Remaining)),
     Mac = hex(hmac(LinkKey, [field(<<"request">>), field(Id),
                              field(jid:encode(From)), field(jid:encode(To)),
                              field(atom_to_binary(Type, latin1)), element(Payload)])),
-    Signed = Payload#xmlel{attrs = [{<<"mac">>, Mac} | Attrs]},
+    Signed = Payload#xmlel{attrs = [{<<"xmlns">>, ?NS}, {<<"mac">>, Mac} | Attrs]},
     {IQ#iq{type = Type, sub_els = [Signed]}, Mac}.
 
-%% What a reply says, if it is one: exactly one element of ours, that fits the job and has
-%% the MAC which only someone with the component's secret can make for this very request.
--spec reply(issue | verify | check, [xmlel() | term()], binary(), binary()) ->
-          {ok, answer()} | untrusted.
-reply(Job, Els, RequestMac, LinkKey) ->
+%% What a reply says to each job of a request, if it is one: exactly one element of ours, that
+%% fits the jobs and has the MAC which only someone with the component's secret can make for this
+%% very request.
+-spec reply([issue | verify | check, ...], [xmlel() | term()], binary(), binary()) ->
+          {ok, [answer(), ...]} | untrusted.
+reply(Jobs, Els, RequestMac, LinkKey) ->
     case [El || #xmlel{} = El <- Els] of
         [#xmlel{} = El] ->
             Expected = hex(hmac(LinkKey, [field(<<"reply">>), field(RequestMac), element(El)])),
             Given = fxml:get_tag_attr_s(<<"mac">>, El),
             case fxml:get_tag_attr_s(<<"xmlns">>, El) == ?NS andalso equal(Expected, Given) of
-                true -> answer(Job, El);
+                true -> answers(Jobs, El);
                 false -> untrusted
             end;
         _ ->
@@ -71,20 +84,37 @@ reply(Job, Els, RequestMac, LinkKey) ->
 %% 1 to 256 visible ASCII characters: what a stream ID or a key must be.
 -spec visible(binary()) -> boolean().
 visible(Text) when byte_size(Text) >= 1, byte_size(Text) =< ?MAX_BYTES ->
-    lists:all(fun(C) -> C >= 16#21 andalso C =< 16#7e end, binary_to_list(Text));
+    all_visible(Text);
 visible(_) ->
     false.
+
+all_visible(<<C, Rest/binary>>) when C >= 16#21, C =< 16#7e -> all_visible(Rest);
+all_visible(Rest) -> Rest == <<>>.
 
 %% A received key, trimmed of XML white space.
 -spec trimmed_key(binary()) -> {ok, binary()} | error.
 trimmed_key(Text) when byte_size(Text) =< 16 * ?MAX_BYTES ->
-    Key = re:replace(Text, "^[ \\t\\r\\n]+|[ \\t\\r\\n]+\\z", "", [global, {return, binary}]),
+    Key = trimmed_end(trimmed_start(Text)),
     case visible(Key) of
         true -> {ok, Key};
         false -> error
     end;
 trimmed_key(_) ->
     error.
+
+-define(IS_SPACE(C), (C == $\s orelse C == $\t orelse C == $\r orelse C == $\n)).
+
+trimmed_start(<<C, Rest/binary>>) when ?IS_SPACE(C) -> trimmed_start(Rest);
+trimmed_start(Text) -> Text.
+
+trimmed_end(<<>>) ->
+    <<>>;
+trimmed_end(Text) ->
+    Size = byte_size(Text) - 1,
+    case Text of
+        <<Rest:Size/binary, C>> when ?IS_SPACE(C) -> trimmed_end(Rest);
+        _ -> Text
+    end.
 
 %% Whether a prepared text can be a domain name. IP literals and single labels can: what to
 %% think of those is the sidecar's decision.
@@ -94,60 +124,99 @@ domain(Text) when byte_size(Text) >= 1, byte_size(Text) =< 1023 ->
 domain(_) ->
     false.
 
+domain_label(<<>>) ->
+    false;
 domain_label(Label) ->
-    case lists:all(fun(C) -> C < 128 end, binary_to_list(Label)) of
-        true ->
+    case script(Label, ascii, false) of
+        ascii ->
             byte_size(Label) =< 63 andalso
-                matches(Label, "^[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\\z");
-        false ->
-            not matches(Label, "[^a-z0-9\\x{80}-\\x{ff}-]")
+                binary:first(Label) /= $- andalso binary:last(Label) /= $-;
+        Script ->
+            Script == other
     end.
 
-matches(Text, Pattern) ->
-    re:run(Text, Pattern, [{capture, none}]) == match.
+%% What a label is written in. An underscore is in ASCII only.
+script(<<C, Rest/binary>>, Script, Underscore)
+  when C >= $a, C =< $z; C >= $0, C =< $9; C == $- ->
+    script(Rest, Script, Underscore);
+script(<<$_, Rest/binary>>, Script, _) -> script(Rest, Script, true);
+script(<<C, Rest/binary>>, _, Underscore) when C >= 128 -> script(Rest, other, Underscore);
+script(<<>>, ascii, _) -> ascii;
+script(<<>>, other, false) -> other;
+script(_, _, _) -> none.
 
 %%% Requests
 
--spec payload(job(), binary()) -> {get | set, xmlel()}.
-payload(#{job := issue} = Job, Remaining) ->
-    Certificates = [el(<<"certificate">>, [], [{xmlcdata, base64:encode(Der)}])
-                    || Der <- lists:sublist(maps:get(certificates, Job, []), 1)],
-    {set, el(<<"issue">>, pair(Job, Remaining) ++ encrypted(Job), Certificates)};
-payload(#{job := verify, key := Key} = Job, Remaining) ->
-    {get, el(<<"verify">>, pair(Job, Remaining), [{xmlcdata, Key}])};
-payload(#{job := check, key := Key} = Job, Remaining) ->
-    Certificates = [el(<<"certificate">>, [], [{xmlcdata, base64:encode(Der)}])
-                    || Der <- lists:sublist(maps:get(certificates, Job, []), 10)],
-    Chain = [{<<"chain">>, Text} || {ok, Text} <- [maps:find(chain, Job)]],
-    {get, el(<<"check">>, pair(Job, Remaining) ++ encrypted(Job) ++ Chain,
-             [el(<<"key">>, [], [{xmlcdata, Key}]) | Certificates])};
-payload(#{job := report, outcomes := Outcomes}, _Remaining) ->
-    {set, el(<<"report">>, [], [outcome(Outcome) || Outcome <- Outcomes])}.
+-spec payload([job(), ...], binary()) -> {get | set, xmlel()}.
+payload([#{job := report, outcomes := Outcomes}], _Remaining) ->
+    {set, el(<<"report">>, [], [outcome(Outcome) || Outcome <- Outcomes])};
+payload([Job], Remaining) ->
+    {Type, #xmlel{attrs = Attrs} = El} = payload(Job),
+    {Type, El#xmlel{attrs = [{<<"remaining">>, Remaining} | Attrs]}};
+payload(Jobs, Remaining) ->
+    {set, el(<<"batch">>, [{<<"remaining">>, Remaining}],
+             [element(2, payload(Job)) || Job <- Jobs])}.
 
-pair(#{sender := Sender, target := Target, stream := Stream} = Job, Remaining) ->
-    [{<<"sender">>, Sender}, {<<"target">>, Target}, {<<"stream">>, Stream},
-     {<<"remaining">>, Remaining}
-     | [{<<"ip">>, Ip} || {ok, Ip} <- [maps:find(ip, Job)]]].
+payload(#{job := issue} = Job) ->
+    {set, el(<<"issue">>, encrypted(Job, pair(Job)), certificates(1, Job))};
+payload(#{job := verify, key := Key} = Job) ->
+    {get, el(<<"verify">>, pair(Job), [{xmlcdata, Key}])};
+payload(#{job := check, key := Key} = Job) ->
+    {get, el(<<"check">>, encrypted(Job, optional(<<"chain">>, chain, Job, pair(Job))),
+             [el(<<"key">>, [], [{xmlcdata, Key}]) | certificates(10, Job)])}.
 
-encrypted(Job) ->
-    [{<<"encrypted">>, atom_to_binary(maps:get(encrypted, Job, false), latin1)}].
+pair(#{sender := Sender, target := Target, stream := Stream} = Job) ->
+    [{<<"sender">>, Sender}, {<<"target">>, Target}, {<<"stream">>, Stream}
+     | optional(<<"ip">>, ip, Job, [])].
+
+encrypted(Job, Attrs) ->
+    [{<<"encrypted">>, atom_to_binary(maps:get(encrypted, Job, false), latin1)} | Attrs].
+
+optional(Name, Key, Job, Attrs) ->
+    case Job of
+        #{Key := Value} -> [{Name, Value} | Attrs];
+        _ -> Attrs
+    end.
+
+certificates(Most, Job) ->
+    [el(<<"certificate">>, [], [{xmlcdata, base64:encode(Der)}])
+     || Der <- lists:sublist(maps:get(certificates, Job, []), Most)].
 
 outcome(#{role := Role, mechanism := Mechanism, sender := Sender, target := Target,
           stream := Stream, type := Type}) ->
-    #xmlel{name = <<"outcome">>,
-           attrs = [{<<"role">>, atom_to_binary(Role, latin1)},
-                    {<<"mechanism">>, atom_to_binary(Mechanism, latin1)},
-                    {<<"sender">>, Sender}, {<<"target">>, Target}, {<<"stream">>, Stream},
-                    {<<"type">>, atom_to_binary(Type, latin1)}]}.
+    el(<<"outcome">>, [{<<"role">>, atom_to_binary(Role, latin1)},
+                       {<<"mechanism">>, atom_to_binary(Mechanism, latin1)},
+                       {<<"sender">>, Sender}, {<<"target">>, Target}, {<<"stream">>, Stream},
+                       {<<"type">>, atom_to_binary(Type, latin1)}], []).
 
-el(<<"certificate">> = Name, Attrs, Children) ->
-    #xmlel{name = Name, attrs = Attrs, children = Children};
-el(<<"key">> = Name, Attrs, Children) ->
-    #xmlel{name = Name, attrs = Attrs, children = Children};
 el(Name, Attrs, Children) ->
-    #xmlel{name = Name, attrs = [{<<"xmlns">>, ?NS} | Attrs], children = Children}.
+    #xmlel{name = Name, attrs = Attrs, children = Children}.
 
 %%% Replies
+
+-spec answers([issue | verify | check, ...], xmlel()) -> {ok, [answer(), ...]} | untrusted.
+answers([Job], El) ->
+    case answer(Job, El) of
+        {ok, Answer} -> {ok, [Answer]};
+        untrusted -> untrusted
+    end;
+answers(Jobs, #xmlel{name = <<"answers">>, children = Children}) ->
+    each_answer(Jobs, [El || #xmlel{} = El <- Children], []);
+answers(_Jobs, _El) ->
+    untrusted.
+
+each_answer([_ | Jobs], [#xmlel{name = <<"refused">>} = El | Els], Answers) ->
+    Condition = reason(fxml:get_tag_attr_s(<<"condition">>, El)),
+    each_answer(Jobs, Els, [{refused, Condition} | Answers]);
+each_answer([Job | Jobs], [El | Els], Answers) ->
+    case answer(Job, El) of
+        {ok, Answer} -> each_answer(Jobs, Els, [Answer | Answers]);
+        untrusted -> untrusted
+    end;
+each_answer([], [], Answers) ->
+    {ok, lists:reverse(Answers)};
+each_answer(_Jobs, _Els, _Answers) ->
+    untrusted.
 
 -spec answer(issue | verify | check, xmlel()) -> {ok, answer()} | untrusted.
 answer(issue, #xmlel{name = <<"key">>} = El) ->
@@ -198,31 +267,37 @@ element(#xmlel{name = Name, attrs = Attrs, children = Children}) ->
                                         Key /= <<"mac">>, Key /= <<"xmlns">>,
                                         binary:match(Key, <<":">>) == nomatch]),
     Elements = [Child || #xmlel{} = Child <- Children],
-    [field(local_name(Name)),
-     field(iolist_to_binary([Text || {xmlcdata, Text} <- Children])),
-     field(integer_to_binary(length(Counted))),
-     [[field(Key), field(Value)] || {Key, Value} <- Counted],
-     field(integer_to_binary(length(Elements))),
-     [element(Child) || Child <- Elements]].
+    [field(local_name(Name)), field(directly_inside(Children)),
+     number(Counted), [[field(Key) | field(Value)] || {Key, Value} <- Counted],
+     number(Elements) | [element(Child) || Child <- Elements]].
 
 local_name(Name) ->
-    lists:last(binary:split(Name, <<":">>, [global])).
+    case binary:match(Name, <<":">>) of
+        nomatch -> Name;
+        _ -> lists:last(binary:split(Name, <<":">>, [global]))
+    end.
+
+directly_inside([]) -> <<>>;
+directly_inside([{xmlcdata, Text}]) -> Text;
+directly_inside(Children) -> iolist_to_binary([Text || {xmlcdata, Text} <- Children]).
+
+number(List) -> field(integer_to_binary(length(List))).
 
 field(Text) ->
-    [integer_to_binary(byte_size(Text)), $:, Text].
+    [integer_to_binary(byte_size(Text)), $: | Text].
 
 hmac(Key, Message) ->
     crypto:mac(hmac, sha256, Key, Message).
 
 hex(Bytes) ->
-    << <<(hex_digit(N))>> || <<N:4>> <= Bytes >>.
+    << <<(hex_digit(High)), (hex_digit(Low))>> || <<High:4, Low:4>> <= Bytes >>.
 
-hex_digit(N) when N < 10 -> $0 + N;
-hex_digit(N) -> $a + N - 10.
+hex_digit(N) ->
+    element(N + 1, {$0, $1, $2, $3, $4, $5, $6, $7, $8, $9, $a, $b, $c, $d, $e, $f}).
 
 %% In a time that does not depend on where the two differ.
-equal(A, B) when byte_size(A) == byte_size(B) ->
-    0 == lists:foldl(fun({X, Y}, Acc) -> Acc bor (X bxor Y) end, 0,
-                     lists:zip(binary_to_list(A), binary_to_list(B)));
-equal(_, _) ->
-    false.
+equal(A, B) ->
+    byte_size(A) == byte_size(B) andalso equal(A, B, 0).
+
+equal(<<X, A/binary>>, <<Y, B/binary>>, Difference) -> equal(A, B, Difference bor (X bxor Y));
+equal(<<>>, <<>>, Difference) -> Difference == 0.
