@@ -1,6 +1,7 @@
 """`sidecar.toml`: its types, and how a file becomes them."""
 
 from sidecar.config.authority import AuthorityConfig
+from sidecar.config.keyd import KeydConfig
 from sidecar.config.load import load, parse
 from sidecar.config.types import (
     AdminConfig,
@@ -8,7 +9,6 @@ from sidecar.config.types import (
     CheckConfig,
     Config,
     HistoryConfig,
-    KeydConfig,
     LinkConfig,
     LogConfig,
 )

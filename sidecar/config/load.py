@@ -13,6 +13,7 @@ import msgspec
 
 from sidecar.config.admin_rules import admin_problems
 from sidecar.config.authority_rules import authority_problems
+from sidecar.config.keyd import KeydConfig, keyd_problems
 from sidecar.config.link_domains import LinkDomains
 from sidecar.config.rules import (
     cross_problems,
@@ -22,6 +23,7 @@ from sidecar.config.rules import (
     socket_problems,
 )
 from sidecar.config.types import AdminConfig, CertificateConfig, CheckConfig, Config, LinkConfig
+from sidecar.durations import Duration
 from sidecar.errors import ConfigError, InvalidValue, Problem, shorten
 from sidecar.names import Domain
 
@@ -132,6 +134,8 @@ class _Reader:
             self.links.append(values)
         elif type_ is CheckConfig:
             self.nameservers = values.get("nameservers") or ()
+        elif type_ is KeydConfig:
+            self.problems += keyd_problems(values)
         elif type_ is AdminConfig:
             self.problems += admin_problems(values)
         return type_(**values) if len(self.problems) == before else None
@@ -160,8 +164,8 @@ class _Reader:
     def _convert_own(self, type_: type, given: Any) -> Any:
         if type_ is Path and isinstance(given, str):
             return self._path(given)
-        if type_ is Domain and isinstance(given, str):
-            return Domain.parse(given)
+        if type_ in (Domain, Duration) and isinstance(given, str):
+            return type_.parse(given)
         if (
             type_ is LinkDomains
             and isinstance(given, list)

@@ -11,6 +11,7 @@ import msgspec
 from sidecar.config.link_domains import LinkDomains
 from sidecar.config.load import description, keys, struct_of
 from sidecar.config.types import Config
+from sidecar.durations import Duration
 from sidecar.names import Domain
 
 
@@ -57,6 +58,7 @@ def _type_name(hint: Any) -> str:
         float: "number",
         str: "text",
         Domain: "domain",
+        Duration: "time",
         LinkDomains: "list of texts",
         LinkDomains | None: "list of texts",
         Path: "path",

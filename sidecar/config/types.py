@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 
 from sidecar.config.authority import AuthorityConfig
+from sidecar.config.keyd import KeydConfig
 from sidecar.config.link_domains import LinkDomains
 from sidecar.names import Domain
 
@@ -57,18 +58,6 @@ class LinkConfig(Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         """What logs and messages call this link."""
         return str(self.jid)
-
-
-class KeydConfig(Struct, frozen=True, kw_only=True):
-    """`[keyd]`: where the key service is."""
-
-    socket: Annotated[
-        Path | None,
-        Meta(
-            description="Unix socket of a `dialback-keyd` that runs by itself; "
-            "without it one is started as a child"
-        ),
-    ] = None
 
 
 class CheckConfig(Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -24,8 +25,14 @@ class KeydChild:
     that closes, which the kernel does for us even when we are killed."""
 
     def __init__(
-        self, state_directory: Path, *, log_level: str = "info", log_format: str = "human"
+        self,
+        state_directory: Path,
+        *,
+        options: Sequence[str] = (),
+        log_level: str = "info",
+        log_format: str = "human",
     ) -> None:
+        """`options` are more of its command line."""
         self.socket = state_directory / "keyd.sock"
         self._command = (
             *(sys.executable, "-m", "sidecar.keyd"),
@@ -33,6 +40,7 @@ class KeydChild:
             *("--socket", str(self.socket)),
             *("--log-level", log_level),
             *("--log-format", log_format),
+            *options,
             "--until-stdin-ends",
             "--allow-root",  # if we are root, so is our child
         )

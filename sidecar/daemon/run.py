@@ -119,7 +119,10 @@ async def _start(keys: KeyClient, stopping: asyncio.Event) -> None:
 
 async def _start_child(config: Config, stack: AsyncExitStack) -> Path:
     child = KeydChild(
-        config.state_directory, log_level=config.log.level, log_format=config.log.format
+        config.state_directory,
+        options=config.keyd.options,
+        log_level=config.log.level,
+        log_format=config.log.format,
     )
     await child.start()
     stack.push_async_callback(child.close)

@@ -8,9 +8,9 @@ import pwd
 from collections.abc import Sequence
 from pathlib import Path
 
-from sidecar.durations import parse_duration_ms
+from sidecar.durations import Duration
 from sidecar.errors import InvalidValue
-from sidecar.keys.limits import Limits
+from sidecar.keys.limits import MAX_LIFETIME_MS, Limits
 
 
 def parser() -> argparse.ArgumentParser:
@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add(
         "--key-lifetime",
-        type=_duration_ms,
+        type=_lifetime_ms,
         default="120s",
         metavar="TIME",
         help="how long an issued key can be verified (%(default)s)",
@@ -143,6 +143,13 @@ def _positive(text: str) -> int:
 
 def _duration_ms(text: str) -> int:
     try:
-        return parse_duration_ms(text)
+        return Duration.parse(text).ms
     except InvalidValue as error:
         raise argparse.ArgumentTypeError(error.problem) from None
+
+
+def _lifetime_ms(text: str) -> int:
+    lifetime_ms = _duration_ms(text)
+    if lifetime_ms > MAX_LIFETIME_MS:
+        raise argparse.ArgumentTypeError(f"expected at most {Duration(MAX_LIFETIME_MS)}")
+    return lifetime_ms

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
-from sidecar.durations import duration_text
+from sidecar.durations import Duration
 from sidecar.keyd.secret_store import SecretStore
 from sidecar.keyd.versions import NotDone
 from sidecar.keys.domain_policy import OwnPolicy, Policies
@@ -59,7 +59,7 @@ class PolicyStore:
 
 
 def _in_words(policy: KeyPolicy) -> str:
-    rotate = f"secret rotates every {duration_text(policy.rotate_ms)}"
+    rotate = f"secret rotates every {Duration(policy.rotate_ms)}"
     rotate += " (its own)" if policy.own_rotate else ""
     entries = f"at most {policy.max_entries} live keys"
     return f"{rotate}, {entries}" + (" (its own)" if policy.own_max_entries else "")

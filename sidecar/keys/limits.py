@@ -7,6 +7,9 @@ from dataclasses import dataclass
 SEGMENT_MS = 60_000
 """Ledger entries are kept, and forgotten, in segments of one minute of issuing."""
 
+MAX_LIFETIME_MS = 4 * 3_600_000
+"""An entry of the ledger has no bits for later times (`sidecar.keys.entry`)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from sidecar.durations import PATTERN, duration_text, parse_duration_ms
+from sidecar.durations import PATTERN, Duration
 from sidecar.errors import InvalidValue
 from sidecar.keys.domain_policy import MAX_ENTRIES, MAX_ROTATE_MS, MIN_ROTATE_MS
 from sidecar.keys.messages import (
@@ -156,11 +156,11 @@ def _changes(given: PolicyChange) -> dict[PolicyField, int | None]:
 
 def _rotate_ms(text: str) -> int:
     try:
-        rotate_ms = parse_duration_ms(text)
+        rotate_ms = Duration.parse(text).ms
     except InvalidValue as error:
         raise Refusal("invalid-input", error.problem, field="rotate_every") from error
     if not MIN_ROTATE_MS <= rotate_ms <= MAX_ROTATE_MS:
-        bounds = f"{duration_text(MIN_ROTATE_MS)} to {duration_text(MAX_ROTATE_MS)}"
+        bounds = f"{Duration(MIN_ROTATE_MS)} to {Duration(MAX_ROTATE_MS)}"
         raise Refusal("invalid-input", f"expected {bounds}", field="rotate_every")
     return rotate_ms
 
@@ -168,7 +168,7 @@ def _rotate_ms(text: str) -> int:
 def _policy(policy: KeyPolicy) -> DomainPolicy:
     return DomainPolicy(
         domain=policy.domain,
-        rotate_every=duration_text(policy.rotate_ms),
+        rotate_every=str(Duration(policy.rotate_ms)),
         max_entries=policy.max_entries,
         own=_own(policy),
         etag=policy.etag,
@@ -179,7 +179,7 @@ def _item(found: VersionsOfDomain, policy: KeyPolicy) -> SenderDomain:
     active = next((each for each in found.versions if each.state == "active"), None)
     return SenderDomain(
         domain=found.domain,
-        rotate_every=duration_text(policy.rotate_ms),
+        rotate_every=str(Duration(policy.rotate_ms)),
         max_entries=policy.max_entries,
         own=_own(policy),
         etag=policy.etag,

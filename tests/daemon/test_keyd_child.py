@@ -8,7 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from sidecar.config import KeydConfig
 from sidecar.daemon.keyd_child import KeydChild
+from sidecar.errors import KeyRefused
 from sidecar.key_client import KeyClient
 from sidecar.names import Domain, DomainPair, StreamId
 
@@ -46,6 +50,19 @@ async def test_killed_child_is_started_again(tmp_path):
         await asyncio.sleep(0.01)
     await client.start(timeout_seconds=30)
     assert child.pid not in (None, first)
+    await client.close()
+    await child.close()
+
+
+async def test_child_lives_by_the_options_of_the_configuration(tmp_path):
+    child = KeydChild(tmp_path, options=KeydConfig(max_entries_per_domain=1).options)
+    await child.start()
+    client = KeyClient(child.socket)
+    await client.start(timeout_seconds=30)
+    await client.issue(PAIR, StreamId("S1"), timeout_seconds=30)
+    with pytest.raises(KeyRefused) as caught:
+        await client.issue(PAIR, StreamId("S2"), timeout_seconds=30)
+    assert caught.value.reason == "cap-sender-domain"
     await client.close()
     await child.close()
 
