@@ -86,6 +86,8 @@ class Decision:
     stream: StreamId
     verdict: Verdict
     seconds: float
+    external: str | None = None
+    """What became of SASL EXTERNAL before."""
 
     def __str__(self) -> str:
         said = self.verdict
@@ -153,7 +155,9 @@ class Engine:
             answer = _FAULT
         verdict = answer if isinstance(answer, Verdict) else Verdict(Outcome.VALID)
         self._on_decision(
-            Decision(_name(job), job.pair, job.stream, verdict, self._clock() - start)
+            Decision(
+                _name(job), job.pair, job.stream, verdict, self._clock() - start, _external(job)
+            )
         )
         return answer
 
@@ -224,6 +228,10 @@ def _ends_issued_key(outcome: ReportedOutcome) -> bool:
     An error does not: the peer may retry on the same stream.
     """
     return outcome.role is Role.INITIATING and outcome.type in ("valid", "invalid", "closed")
+
+
+def _external(job: Job) -> str | None:
+    return job.external if isinstance(job, Issue | Check) else None
 
 
 def _name(job: Job) -> str:

@@ -20,6 +20,7 @@ OutcomeName = Literal["issued", "valid", "invalid", "error", "closed"]
 """`issued`: a key was made and nothing was heard since. `closed`: the stream ended undecided."""
 
 _DECIDED = ("valid", "invalid", "error")
+_LATER = ("issue_us", "verify_us", "check_us", "reported", "trace", "external", "certificate")
 
 HandshakeKey = tuple[bool, str, str, str]
 """Whether it is incoming, sender domain, target domain, stream ID."""
@@ -39,6 +40,8 @@ class HandshakeRecord(Struct):
     """What is known of one handshake. Times are milliseconds since 1970, durations microseconds.
 
     `reported` is what our server said became of it, `trace` the steps of a check as JSON.
+    `external` is why SASL EXTERNAL did not do, `certificate` what a check thought of the peer's:
+    `valid` or a flaw.
     """
 
     role: RoleName
@@ -57,6 +60,8 @@ class HandshakeRecord(Struct):
     check_us: int | None = None
     reported: OutcomeName | None = None
     trace: str | None = None
+    external: str | None = None
+    certificate: str | None = None
 
     @property
     def steps(self) -> list[TraceStep]:
@@ -88,9 +93,9 @@ class HandshakeRecord(Struct):
             self.role = "initiating"
         if later.mechanism != "dialback":
             self.mechanism = later.mechanism
-        for name in ("issue_us", "verify_us", "check_us", "reported", "trace"):
+        for name in _LATER:
             value = getattr(later, name)
-            if value is not None:
+            if value is not None and not (value == "closed" and self.reported in _DECIDED):
                 setattr(self, name, value)
         if later.outcome == "issued" and self.outcome in _DECIDED:
             return
@@ -125,7 +130,17 @@ def of_decision(decision: Decision, now_ms: int) -> HandshakeRecord:
         verify_us=duration_us if job == "verify" else None,
         check_us=duration_us if job == "check" else None,
         trace=_trace(said.steps),
+        external=decision.external,
+        certificate=_certificate(said.steps),
     )
+
+
+def _certificate(steps: Sequence[Step]) -> str | None:
+    """What a check thought of the certificate on the inbound stream, if it looked at one."""
+    for step in steps:
+        if step.name == "certificate":
+            return step.reason or "valid"
+    return None
 
 
 def _trace(steps: Sequence[Step]) -> str | None:
@@ -188,12 +203,47 @@ class HandshakeFilter(Struct, frozen=True, kw_only=True):
     before: int | None = None
 
 
-class PeerSummary(Struct, frozen=True):
-    """What the history says of one peer; counts are handshakes by outcome."""
+class Success(Struct, frozen=True):
+    """The last handshake of one domain pair that got through."""
+
+    local: str
+    at_ms: int
+    mechanism: str
+    evidence: str | None
+    external: str | None
+    certificate: str | None
+    key_asked: bool
+
+
+class PeerDirection(Struct):
+    """What the history says of one peer in one direction; `valid`, `invalid` and `error` count
+    outcomes, `dialback` and `external` what got through by which mechanism."""
 
     peer: str
+    incoming: bool
     handshakes: int
     valid: int
     invalid: int
     error: int
+    dialback: int
+    external: int
     last_ms: int
+    failed_ms: int | None = None
+    failed_why: str | None = None
+    successes: list[Success] = []
+
+    @property
+    def dialbacks(self) -> list[Success]:
+        """Of the domain pairs, those that got through by dialback when they last did."""
+        return [each for each in self.successes if each.mechanism == "dialback"]
+
+
+class PeerTotals(Struct, frozen=True):
+    """Peers in all, those that ever got through, those that need dialback: for either direction,
+    for incoming, for outgoing handshakes."""
+
+    peers: int
+    through: int
+    dialback: int
+    incoming: int
+    outgoing: int

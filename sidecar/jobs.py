@@ -91,11 +91,17 @@ class Verdict:
         return cls(Outcome.ERROR, condition=condition, reason=reason, detail=detail)
 
 
+EXTERNAL = ("refused", "not-offered", "unused")
+"""Why SASL EXTERNAL did not do: it was tried and refused; the receiving side did not offer it; it
+was offered and the initiating side did not try."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issue:
     """Our server is about to send `db:result`: which key? (XEP-0220 §2.1.1)
 
-    `stream` is the ID the peer gave that stream. `certificate` is the peer's leaf, DER.
+    `stream` is the ID the peer gave that stream. `certificate` is the peer's leaf, DER. `external`
+    says what became of SASL EXTERNAL before (see `EXTERNAL`), None where it was out of question.
     """
 
     pair: DomainPair
@@ -103,6 +109,7 @@ class Issue:
     encrypted: bool = False
     ip: str | None = None
     certificate: bytes | None = None
+    external: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +128,7 @@ class Check:
 
     `stream` is the ID our server gave that stream. `certificates` is the peer's chain,
     leaf first, DER; `chain` what the server says of it. `require` names evidence without
-    which the answer must not be valid (`certificate`).
+    which the answer must not be valid (`certificate`). `external` is as in `Issue`.
     """
 
     pair: DomainPair
@@ -132,6 +139,7 @@ class Check:
     chain: str | None = None
     require: str | None = None
     certificates: tuple[bytes, ...] = ()
+    external: str | None = None
 
 
 class Role(enum.Enum):

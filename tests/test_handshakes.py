@@ -103,3 +103,18 @@ def test_key_issued_again_does_not_take_back_a_decision(first: str) -> None:
 def test_handshake_by_certificate_keeps_its_mechanism() -> None:
     record = reported(Role.RECEIVING, "valid", "external")
     assert (record.mechanism, record.outcome) == ("external", "valid")
+
+
+def test_why_external_did_not_do_and_what_the_certificate_lacks_are_kept() -> None:
+    flawed = Step("certificate", 0.0, 0.001, "", "certificate-self-signed")
+    verdict = replace(Verdict.valid(Evidence.KEY), steps=(flawed, Step("room", 0.1, 0.1)))
+    decision = Decision("check", PAIR, STREAM, verdict, 0.25, "not-offered")
+    record = together(of_decision(decision, 10_000), reported(Role.RECEIVING, "valid"))
+    assert (record.external, record.certificate) == ("not-offered", "certificate-self-signed")
+    proven = replace(verdict, steps=(replace(flawed, reason=None),))
+    assert of_decision(replace(decision, verdict=proven), 1).certificate == "valid"
+
+
+def test_end_of_a_stream_does_not_hide_what_was_reported_before() -> None:
+    record = together(reported(Role.INITIATING, "valid"), reported(Role.INITIATING, "closed"))
+    assert (record.outcome, record.reported) == ("valid", "valid")

@@ -11,6 +11,7 @@ from sidecar.cli.check import check
 from sidecar.cli.check_link import check_link
 from sidecar.cli.demo import demo
 from sidecar.cli.kek import kek
+from sidecar.cli.peer_list import peer_list
 from sidecar.cli.probe import probe
 from sidecar.cli.secret import secret
 from sidecar.cli.serve import serve
@@ -35,3 +36,6 @@ main.add_command(kek)
 main.add_command(backup)
 main.add_command(watch)
 add_commands(main)
+peer = main.commands["peer"]
+assert isinstance(peer, click.Group)
+peer.add_command(peer_list)

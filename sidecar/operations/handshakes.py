@@ -1,4 +1,4 @@
-"""The history of handshakes, and the peers in it."""
+"""The history of handshakes."""
 
 from __future__ import annotations
 
@@ -84,27 +84,6 @@ class HandshakeInput(Input, frozen=True):
     id: Annotated[int, Meta(ge=1, le=2**53)]
 
 
-class Peer(Output, frozen=True):
-    """What the history says of one peer."""
-
-    peer: str
-    handshakes: int
-    valid: int
-    invalid: int
-    error: int
-    last: datetime
-
-
-class PeersInput(Input, frozen=True):
-    after: Annotated[Domain | None, Meta(description="`next` of the page before")] = None
-    limit: Limit = 50
-
-
-class PeerPage(Output, frozen=True):
-    items: list[Peer]
-    next: str | None
-
-
 async def _list(parts: Parts, call: Call, given: HandshakesInput) -> HandshakePage:
     wanted = HandshakeFilter(
         peer=given.peer and str(given.peer),
@@ -116,38 +95,22 @@ async def _list(parts: Parts, call: Call, given: HandshakesInput) -> HandshakePa
         until_ms=to_ms(given.until),
         before=int(given.cursor) if given.cursor else None,
     )
-    found = await _read(parts.handshakes.page(wanted, given.limit + 1))
+    found = await read_history(parts.handshakes.page(wanted, given.limit + 1))
     items = [of_stored(stored) for stored in found[: given.limit]]
     more = len(found) > given.limit
     return HandshakePage(items=items, next=str(items[-1].id) if more else None)
 
 
 async def _show(parts: Parts, call: Call, given: HandshakeInput) -> HandshakeDetails:
-    record = await _read(parts.handshakes.get(given.id))
+    record = await read_history(parts.handshakes.get(given.id))
     if record is None or not call.caller.may_see(record.local):
         raise Refusal("no-such-handshake")
     whole = asdict(_handshake(given.id, record))
     return HandshakeDetails(**whole, steps=record.steps)
 
 
-async def _peers(parts: Parts, call: Call, given: PeersInput) -> PeerPage:
-    after = str(given.after or "")
-    found = await _read(parts.handshakes.peers(after, given.limit + 1, call.caller.domains))
-    items = [
-        Peer(
-            peer=each.peer,
-            handshakes=each.handshakes,
-            valid=each.valid,
-            invalid=each.invalid,
-            error=each.error,
-            last=at(each.last_ms),
-        )
-        for each in found[: given.limit]
-    ]
-    return PeerPage(items=items, next=items[-1].peer if len(found) > given.limit else None)
-
-
-async def _read(question: Awaitable[T]) -> T:
+async def read_history(question: Awaitable[T]) -> T:
+    """Raises Refusal when the history cannot be read."""
     try:
         return await question
     except sqlite3.Error as error:
@@ -204,14 +167,5 @@ OPERATIONS = (
         output=HandshakeDetails,
         handler=_show,
         refusals=("no-such-handshake", "history-unavailable"),
-    ),
-    Operation(
-        name="peers-list",
-        summary="List the peers in the history, by name",
-        scope=Scope.HANDSHAKES_READ,
-        input=PeersInput,
-        output=PeerPage,
-        handler=_peers,
-        refusals=("history-unavailable",),
     ),
 )

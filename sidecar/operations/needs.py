@@ -8,7 +8,7 @@ from typing import Protocol
 
 from sidecar.engine import Engine
 from sidecar.errors import KeyServiceUnavailable, Problem
-from sidecar.handshakes import HandshakeFilter, HandshakeRecord, PeerSummary
+from sidecar.handshakes import HandshakeFilter, HandshakeRecord, PeerDirection, PeerTotals
 from sidecar.keys.messages import AsBearer, BearerRequest, Denied, Failed, Refused, Reply, Request
 from sidecar.names import Domain
 from sidecar.operations.caller import Call
@@ -52,8 +52,14 @@ class Handshakes(Protocol):
     async def page(self, wanted: HandshakeFilter, limit: int) -> Sequence[Stored]: ...
     async def get(self, number: int) -> HandshakeRecord | None: ...
     async def peers(
-        self, after: str, limit: int, locals_: Sequence[str] | None = None
-    ) -> Sequence[PeerSummary]: ...
+        self,
+        after: str,
+        limit: int,
+        locals_: Sequence[str] | None = None,
+        *,
+        needing_dialback: bool = False,
+    ) -> Sequence[PeerDirection]: ...
+    async def peer_totals(self, locals_: Sequence[str] | None = None) -> PeerTotals: ...
 
 
 class PeerRules(Protocol):

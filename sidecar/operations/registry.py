@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from sidecar.operations import (
     checks,
+    dialback_needs,
     domains,
     handshakes,
     peer_rules,
@@ -19,6 +20,6 @@ from sidecar.operations.operation import AnyOperation
 
 REGISTRY: Mapping[str, AnyOperation] = {
     operation.name: operation
-    for module in (status, domains, secrets, handshakes, peer_rules, checks, tokens, probes, reload)
+    for module in (status, domains, secrets, handshakes, dialback_needs, peer_rules, checks, tokens, probes, reload)
     for operation in module.OPERATIONS
 }

@@ -16,7 +16,7 @@ from typing import Final
 from xml.etree.ElementTree import Element
 
 from sidecar.errors import InvalidValue, shorten
-from sidecar.jobs import Check, Issue, Job, Report, ReportedOutcome, Role, Verify
+from sidecar.jobs import EXTERNAL, Check, Issue, Job, Report, ReportedOutcome, Role, Verify
 from sidecar.names import DialbackKey, Domain, DomainPair, StreamId
 
 NAMESPACE: Final = "urn:dialback-sidecar:1"
@@ -78,6 +78,7 @@ def _issue(element: Element) -> Issue:
         encrypted=_encrypted(element),
         ip=_ip(element),
         certificate=certificates[0] if certificates else None,
+        external=_external(element),
     )
 
 
@@ -112,7 +113,14 @@ def _check(element: Element) -> Check:
         chain=chain,
         require=require,
         certificates=tuple(certificates),
+        external=_external(element),
     )
+
+
+def _external(element: Element) -> str | None:
+    """What became of SASL EXTERNAL, for the record; a word that we do not know is left out."""
+    said = element.get("external")
+    return said if said in EXTERNAL else None
 
 
 def _report(element: Element) -> Report:

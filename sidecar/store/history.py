@@ -22,7 +22,8 @@ from sidecar.handshakes import (
     HandshakeFilter,
     HandshakeKey,
     HandshakeRecord,
-    PeerSummary,
+    PeerDirection,
+    PeerTotals,
     of_decision,
     of_report,
 )
@@ -220,11 +221,27 @@ class History:
         return await self._read(lambda database: database.get(number), None)
 
     async def peers(
-        self, after: str, limit: int, locals_: Sequence[str] | None = None
-    ) -> list[PeerSummary]:
-        """Return up to `limit` peers in order of name."""
+        self,
+        after: str,
+        limit: int,
+        locals_: Sequence[str] | None = None,
+        *,
+        needing_dialback: bool = False,
+    ) -> list[PeerDirection]:
+        """Return both directions of up to `limit` peers in order of name."""
         await self.flush()
-        return await self._read(lambda database: database.peers(after, limit, locals_), [])
+        return await self._read(
+            lambda database: database.peers(
+                after, limit, locals_, needing_dialback=needing_dialback
+            ),
+            [],
+        )
+
+    async def peer_totals(self, locals_: Sequence[str] | None = None) -> PeerTotals:
+        await self.flush()
+        return await self._read(
+            lambda database: database.peer_totals(locals_), PeerTotals(0, 0, 0, 0, 0)
+        )
 
     async def count(self) -> int:
         await self.flush()

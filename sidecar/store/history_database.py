@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sidecar.handshakes import HandshakeFilter, HandshakeRecord, PeerSummary
+from sidecar.handshakes import HandshakeFilter, HandshakeRecord, PeerDirection, PeerTotals
+from sidecar.store import history_peers
 
 _FIRST = """
 CREATE TABLE handshake (
@@ -34,7 +35,8 @@ _INSERT = (
 )
 _UPDATE = f"UPDATE handshake SET {' = ?, '.join(_FIELDS)} = ? WHERE id = ?"  # noqa: S608
 _SAME_HANDSHAKE_MS = 3_600_000
-"""A stream ID seen again later than this is another stream: peers choose them for our keys."""
+"""A stream ID seen again later than this is another stream: peers choose them for our keys. Only
+the end of a stream may come at any time."""
 
 
 class StoredHandshake(NamedTuple):
@@ -92,7 +94,7 @@ class HistoryDatabase:
                 new.sender,
                 new.target,
                 new.incoming,
-                new.started_ms - _SAME_HANDSHAKE_MS,
+                0 if new.outcome == "closed" else new.started_ms - _SAME_HANDSHAKE_MS,
             ),
         ).fetchone()
         if row is None:
@@ -123,19 +125,21 @@ class HistoryDatabase:
         return None if row is None else HandshakeRecord(*row)
 
     def peers(
-        self, after: str, limit: int, locals_: Sequence[str] | None = None
-    ) -> list[PeerSummary]:
-        """Return up to `limit` peers in order of name, from handshakes with `locals_` of ours."""
-        conditions, values = _where(
-            HandshakeFilter(locals=None if locals_ is None else (*locals_,))
+        self,
+        after: str,
+        limit: int,
+        locals_: Sequence[str] | None = None,
+        *,
+        needing_dialback: bool = False,
+    ) -> list[PeerDirection]:
+        """Return both directions of up to `limit` peers in order of name."""
+        return history_peers.peers(
+            self._database, after, limit, locals_, needing_dialback=needing_dialback
         )
-        rows = self._database.execute(
-            "SELECT peer, COUNT(*), SUM(outcome IS 'valid'), SUM(outcome IS 'invalid'),"  # noqa: S608
-            f" SUM(outcome IS 'error'), MAX(updated_ms) FROM handshake WHERE {conditions}"
-            " AND peer > ? GROUP BY peer ORDER BY peer LIMIT ?",
-            (*values, after, limit),
-        )
-        return [PeerSummary(*row) for row in rows]
+
+    def peer_totals(self, locals_: Sequence[str] | None = None) -> PeerTotals:
+        """Count peers, and those that need dialback."""
+        return history_peers.totals(self._database, locals_)
 
     @property
     def count(self) -> int:

@@ -190,3 +190,19 @@ def test_remaining_need_not_be_said() -> None:
 def test_remaining_that_is_no_number_is_named(text: str) -> None:
     with pytest.raises(InvalidValue, match="remaining: "):
         read_remaining(Element("verify", remaining=text))
+
+
+@pytest.mark.parametrize(
+    ("said", "taken"),
+    [("refused", "refused"), ("not-offered", "not-offered"), ("unused", "unused"), ("maybe", None)],
+)
+@pytest.mark.parametrize("text", [ISSUE, CHECK])
+def test_why_external_did_not_do_is_taken_for_the_record(
+    text: str, said: str, taken: str | None
+) -> None:
+    """A word that we do not know is left out, as an unknown attribute is."""
+    payload = fromstring(text)
+    payload.set("external", said)
+    job = read_job(payload, KINDS[text])
+    assert isinstance(job, Issue | Check)
+    assert job.external == taken

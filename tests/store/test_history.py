@@ -151,10 +151,14 @@ async def test_peers_are_summed_up_in_order_of_name(history: History) -> None:
     history.note_decision(outgoing("S1"))
     history.note_decision(incoming("S2", FAILED))
     history.note_decision(outgoing("S3", peer=Domain("aaa.example")))
-    first, second = await history.peers("", 10)
-    assert (first.peer, first.handshakes, first.valid) == ("aaa.example", 1, 1)
-    assert (second.peer, second.handshakes, second.valid, second.error) == (PEER, 2, 1, 1)
-    assert [each.peer for each in await history.peers("aaa.example", 10)] == [PEER]
+    first, second, third = await history.peers("", 10)
+    assert (first.peer, first.incoming, first.handshakes, first.valid) == (
+        *("aaa.example", False),
+        *(1, 1),
+    )
+    assert (second.peer, second.incoming, second.handshakes, second.error) == (PEER, True, 1, 1)
+    assert (third.peer, third.incoming, third.handshakes, third.valid) == (PEER, False, 1, 1)
+    assert {each.peer for each in await history.peers("aaa.example", 10)} == {PEER}
 
 
 async def test_only_the_last_records_are_kept(tmp_path: Path, clock: Clock) -> None:
@@ -258,7 +262,8 @@ async def test_history_of_the_first_schema_is_brought_up_to_date(
     async with _opened(tmp_path, clock) as history:
         history.note_decision(outgoing("S1"))
     with sqlite3.connect(tmp_path / "history.sqlite3") as database:
-        database.execute("ALTER TABLE handshake DROP COLUMN trace")
+        for column in ("trace", "external", "certificate"):
+            database.execute(f"ALTER TABLE handshake DROP COLUMN {column}")
         database.execute("PRAGMA user_version = 1")
     database.close()
     async with _opened(tmp_path, clock) as history:
