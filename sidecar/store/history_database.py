@@ -26,7 +26,12 @@ CREATE INDEX handshake_outcome ON handshake (outcome, id);
 CREATE INDEX handshake_local ON handshake (local, id);
 CREATE INDEX handshake_started ON handshake (started_ms);
 """
-_MIGRATIONS = (_FIRST, "ALTER TABLE handshake ADD COLUMN trace TEXT;")
+_MIGRATIONS = (
+    _FIRST,
+    "ALTER TABLE handshake ADD COLUMN trace TEXT;",
+    "ALTER TABLE handshake ADD COLUMN external TEXT;"
+    " ALTER TABLE handshake ADD COLUMN certificate TEXT;",
+)
 _FIELDS = HandshakeRecord.__struct_fields__
 _COLUMNS = ", ".join(_FIELDS)
 _INSERT = (
