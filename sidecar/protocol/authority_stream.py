@@ -135,9 +135,13 @@ class AuthorityStream:
         if self._state is State.CLOSED:
             return
         self._out += requests.write_answer(asked.said, verdict).encode()
+        self._pending -= 1
         if type(asked) is ResultAsked and verdict.outcome is Outcome.VALID:
             self._authorised = True
-        self._pending -= 1
+        elif type(asked) is ResultAsked and verdict.outcome is Outcome.INVALID:
+            if not self._authorised:
+                self.close("not-authorized")  # XEP-0220 §2.2.1: no other pair is verified on it
+                return
         if not self._pending and self._state is State.ENDING:
             self._step(Input.ANSWERED)
 
