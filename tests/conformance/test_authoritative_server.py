@@ -4,31 +4,26 @@ from __future__ import annotations
 
 from xml.etree.ElementTree import Element
 
-import pytest
 from findings import answer_or_end, kind, yes_if
-from guests import Guests, message
+from guests import Guests
 from host_servers import CAPULET
 from raw_peer import RawPeer
 from raw_stream import DIALBACK, RawStream
-from subjects import SERVERS
+from subjects import Subject, on_all
 
-pytestmark = pytest.mark.parametrize("subject", SERVERS, indirect=True, scope="session")
+pytestmark = on_all
 
 VERIFY = DIALBACK + "verify"
 FORGED = "5e" * 32
 
 
-async def verified(guests: Guests, peer: RawPeer, *, key: str | None = None) -> tuple[Element, str]:
-    """The answer about a key that the server has sent to `peer`, or about `key`; the stream ID."""
-    peer.on_result = peer.ignore
-    juliet = await guests.log_in("juliet")
-    await juliet.send(message(to=f"romeo@{peer.domain}", text="waiting"))
-    stream, request = await peer.next_request("result")
-    stream_id = stream.sent_headers[-1]["id"]
+async def verified(
+    subject: Subject, guests: Guests, peer: RawPeer, *, key: str | None = None
+) -> tuple[Element, str]:
+    """The answer about a key that was made for `peer`, or about `key` instead; the stream ID."""
+    stream_id, issued = await subject.issue(guests, peer)
     asking = await guests.stream(peer)
-    await asking.db_verify(
-        sender=CAPULET, target=peer.domain, stream=stream_id, key=key or request.text or ""
-    )
+    await asking.db_verify(sender=CAPULET, target=peer.domain, stream=stream_id, key=key or issued)
     return await asking.receive(VERIFY), stream_id
 
 
@@ -52,23 +47,23 @@ async def test_domain_that_is_not_local_leaves_the_stream_open(guests: Guests, f
     find(yes_if(answer == "invalid", answer))
 
 
-async def test_answer_swaps_from_and_to(guests: Guests, find) -> None:
+async def test_answer_swaps_from_and_to(subject: Subject, guests: Guests, find) -> None:
     peer = await guests.peer()
-    answer, _ = await verified(guests, peer)
+    answer, _ = await verified(subject, guests, peer)
     named = (answer.get("from"), answer.get("to"))
     find(yes_if(named == (CAPULET, peer.domain), f"{named}"))
 
 
-async def test_answer_has_the_id_of_the_request(guests: Guests, find) -> None:
-    answer, stream_id = await verified(guests, await guests.peer())
+async def test_answer_has_the_id_of_the_request(subject: Subject, guests: Guests, find) -> None:
+    answer, stream_id = await verified(subject, guests, await guests.peer())
     find(yes_if(answer.get("id") == stream_id, str(answer.get("id"))))
 
 
-async def test_key_that_was_issued_is_valid(guests: Guests, find) -> None:
-    answer, _ = await verified(guests, await guests.peer())
+async def test_key_that_was_issued_is_valid(subject: Subject, guests: Guests, find) -> None:
+    answer, _ = await verified(subject, guests, await guests.peer())
     find(yes_if(answer.get("type") == "valid", kind(answer)))
 
 
-async def test_any_other_key_is_invalid(guests: Guests, find) -> None:
-    answer, _ = await verified(guests, await guests.peer(), key=FORGED)
+async def test_any_other_key_is_invalid(subject: Subject, guests: Guests, find) -> None:
+    answer, _ = await verified(subject, guests, await guests.peer(), key=FORGED)
     find(yes_if(answer.get("type") == "invalid", kind(answer)))

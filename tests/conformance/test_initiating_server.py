@@ -11,9 +11,9 @@ from guests import MESSAGE, Guests, body, message
 from host_servers import CAPULET, VERONA
 from raw_peer import RawPeer
 from raw_stream import DIALBACK, RawStream, StreamEnded
-from subjects import SERVERS
+from subjects import on_servers
 
-pytestmark = pytest.mark.parametrize("subject", SERVERS, indirect=True, scope="session")
+pytestmark = on_servers
 
 SERVER_MESSAGE = "{jabber:server}message"
 

@@ -10,9 +10,9 @@ from guests import Guests
 from host_servers import CAPULET, VERONA
 from raw_peer import RawPeer
 from raw_stream import DIALBACK, RawStream
-from subjects import SERVERS
+from subjects import on_all
 
-pytestmark = pytest.mark.parametrize("subject", SERVERS, indirect=True, scope="session")
+pytestmark = on_all
 
 RESULT, VERIFY = DIALBACK + "result", DIALBACK + "verify"
 
