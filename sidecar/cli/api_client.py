@@ -14,10 +14,10 @@ from urllib.parse import quote, urlencode
 
 import click
 import msgspec
-from rich.console import Console
 
 from sidecar.admin.routes import EVENTS_PATH, ROUTES
 from sidecar.cli.config_option import load_or_exit
+from sidecar.cli.progress import patience
 from sidecar.preconditions import ANY_TAG, NO_PRECONDITION, Precondition
 
 EXIT_REFUSED = 1
@@ -64,7 +64,10 @@ class Client:
         elif rest:
             url += "?" + urlencode(rest)
         headers = _conditions(precondition)
-        with _patience(), self._answer(route.method, url, body, headers) as response:
+        with (
+            patience("asking the daemon ..."),
+            self._answer(route.method, url, body, headers) as response,
+        ):
             content = response.read()
         return msgspec.json.decode(content)
 
@@ -148,13 +151,6 @@ def _is_there(path: Path) -> bool:
         return path.is_file()
     except OSError:  # a directory that is closed to us
         return False
-
-
-@contextmanager
-def _patience() -> Iterator[None]:
-    """On a terminal, show that something is going on."""
-    with Console(stderr=True).status("asking the daemon ..."):
-        yield
 
 
 def _give_up(content: bytes) -> NoReturn:

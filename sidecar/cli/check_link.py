@@ -12,6 +12,7 @@ import click
 from sidecar.cli.api_client import client
 from sidecar.cli.api_commands import json_option, token_option
 from sidecar.cli.config_option import config_option, load_or_exit
+from sidecar.cli.progress import patience
 from sidecar.cli.tables import show_json
 from sidecar.component import Link, Phase
 from sidecar.component.link import Timing
@@ -43,7 +44,8 @@ def check_link(config_path: Path, token_file: Path | None, as_json: bool) -> Non
         }
         by = "the daemon"
     else:
-        found = asyncio.run(_try_all(config.link))
+        with patience("trying the links ..."):
+            found = asyncio.run(_try_all(config.link))
         by = "a try from here; the daemon does not run"
     if as_json:
         links = [

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from sidecar.cli.keyd_option import admin_socket_option, ask_or_exit
+from sidecar.cli.keyd_option import admin_socket_option, ask_or_exit, json_option
+from sidecar.cli.tables import show_json
 from sidecar.keys.messages import Done, RotateKek
 
 
@@ -17,7 +18,14 @@ def kek() -> None:
 
 @kek.command("rotate")
 @admin_socket_option
-def rotate(admin_socket: Path) -> None:
-    """Seal every secret under a new key, while serving. `status` tells when it is done."""
+@json_option
+def rotate(admin_socket: Path, as_json: bool) -> None:
+    """Seal every secret under a new key, while serving. `status` tells when it is done.
+
+    Example: dialback-sidecar kek rotate
+    """
     ask_or_exit(admin_socket, RotateKek(), Done)
-    click.echo("under way")
+    if as_json:
+        show_json({"rewrapping": True})
+    else:
+        click.echo("under way")

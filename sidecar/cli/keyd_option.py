@@ -10,6 +10,7 @@ from typing import TypeVar
 import click
 
 from sidecar.admin_client import ask
+from sidecar.cli.progress import patience
 from sidecar.errors import KeyServiceUnavailable
 from sidecar.keys.messages import AdminRequest, Refused, Reply
 
@@ -58,7 +59,8 @@ def ask_or_exit(
     What the request was `about` is named after the words.
     """
     try:
-        reply: Reply = ask(path, request)
+        with patience("asking the key service ..."):
+            reply: Reply = ask(path, request)
     except KeyServiceUnavailable as error:
         click.echo(error, err=True)
         sys.exit(EXIT_UNAVAILABLE)

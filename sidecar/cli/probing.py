@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from sidecar.cli.probe_report import show, show_as_json
+from sidecar.cli.progress import patience
 from sidecar.config import CheckConfig, Config
 from sidecar.names import Domain
 from sidecar.operations.probe_report import ProbeReport
@@ -35,7 +36,8 @@ def fail_on_option(command: _Command) -> _Command:
 
 def probe_here(config: Config | None, domains: Sequence[Domain], depth: Depth) -> list[ProbeReport]:
     """Probe each of `domains`. Without a configuration, with its defaults."""
-    return asyncio.run(_probe(config, domains, depth))
+    with patience(f"trying {', '.join(domains[:3])} ..."):
+        return asyncio.run(_probe(config, domains, depth))
 
 
 async def _probe(

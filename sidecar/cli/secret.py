@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import IO
 
 import click
-import msgspec
 
-from sidecar.cli.keyd_option import admin_socket_option, ask_or_exit, json_option, when
+from sidecar.cli.keyd_option import admin_socket_option, ask_or_exit, json_option
+from sidecar.cli.secret_table import show_versions
+from sidecar.cli.tables import show_json
 from sidecar.errors import InvalidValue
 from sidecar.keys.messages import (
     Changed,
@@ -43,24 +44,11 @@ def secret() -> None:
 @admin_socket_option
 @json_option
 def list_secrets(domain: str | None, admin_socket: Path, as_json: bool) -> None:
-    """List the versions of DOMAIN, or of every domain. No secret is ever shown."""
-    versions = list(_versions(admin_socket, domain))
-    if as_json:
-        fields = [msgspec.structs.asdict(version) for version in versions]
-        click.echo(msgspec.json.format(msgspec.json.encode(fields), indent=2))
-        return
-    if not versions:
-        click.echo("no secrets yet: the first key of a domain makes one")
-        return
-    width = max(len(version.domain) for version in versions)
-    heading = f"{'domain':{width}}  {'no':>4}  {'state':8} {'kind':10} {'created':21} "
-    click.echo(heading + f"{'uses':>9}  {'last use':21} next")
-    for version in versions:
-        click.echo(
-            f"{version.domain:{width}}  {version.number:>4}  {version.state:8} {version.kind:10} "
-            f"{when(version.created_ms):21} {version.uses:>9}  {when(version.last_use_ms):21} "
-            f"{_next(version)}"
-        )
+    """List the versions of DOMAIN, or of every domain. No secret is ever shown.
+
+    Example: dialback-sidecar secret list example.org
+    """
+    show_versions(list(_versions(admin_socket, domain)), as_json=as_json)
 
 
 def _versions(admin_socket: Path, domain: str | None) -> Iterator[ListedVersion]:
@@ -71,27 +59,21 @@ def _versions(admin_socket: Path, domain: str | None) -> Iterator[ListedVersion]
         after = page.after
 
 
-def _next(version: ListedVersion) -> str:
-    if version.next_rotation_ms is not None:
-        return f"rotates {when(version.next_rotation_ms)}"
-    if version.revoked_ms is not None:
-        return f"revoked {when(version.revoked_ms)}"
-    if version.removed_ms is not None:
-        return f"removed {when(version.removed_ms)}"
-    if version.ends_ms is not None:
-        return f"ends {when(version.ends_ms)}"
-    return "goes with its last key"
-
-
 @secret.command("rotate")
 @click.argument("domain", callback=_domain, required=False)
 @click.option("--all", "every", is_flag=True, help="Rotate every domain.")
 @admin_socket_option
-def rotate(domain: str | None, every: bool, admin_socket: Path) -> None:
-    """Make a new secret for DOMAIN. Keys issued before still verify until they expire."""
+@json_option
+def rotate(domain: str | None, every: bool, admin_socket: Path, as_json: bool) -> None:
+    """Make a new secret for DOMAIN. Keys issued before still verify until they expire.
+
+    Example: dialback-sidecar secret rotate example.org
+    """
     if (domain is None) != every:
         raise click.UsageError("expected either a DOMAIN or --all")
     changed = ask_or_exit(admin_socket, RotateSecret(domain), Changed)
+    if as_json:
+        return _show_changed(changed)
     for name, number in changed.versions:
         click.echo(f"{name}: version {number} issues now")
     if changed.count > len(changed.versions):
@@ -100,14 +82,21 @@ def rotate(domain: str | None, every: bool, admin_socket: Path) -> None:
 
 @secret.command("revoke")
 @click.argument("domain", callback=_domain)
-@click.option("--version", "number", type=click.IntRange(1), help="Not the active version.")
+@click.option(
+    "--version", "number", type=click.IntRange(1), help="Which one; without it the active one."
+)
 @admin_socket_option
-def revoke(domain: str, number: int | None, admin_socket: Path) -> None:
+@json_option
+def revoke(domain: str, number: int | None, admin_socket: Path, as_json: bool) -> None:
     """Destroy a secret of DOMAIN now. Keys issued under it verify no more.
 
     If it was the active one, the next is active with the same answer.
+
+    Example: dialback-sidecar secret revoke example.org --version 3
     """
     changed = ask_or_exit(admin_socket, RevokeSecret(domain, number), Changed)
+    if as_json:
+        return _show_changed(changed)
     done = [version for _, version in changed.versions]
     if len(done) > 1 and done[-1] != number:  # the one made in its place is the last
         click.echo(f"{domain}: {_named(done[:-1])} revoked, version {done[-1]} issues now")
@@ -128,6 +117,7 @@ def revoke(domain: str, number: int | None, admin_socket: Path) -> None:
 )
 @click.option("--issue", is_flag=True, help="Issue under it too, before you move back.")
 @admin_socket_option
+@json_option
 def import_secret(
     domain: str,
     secret_file: IO[bytes] | None,
@@ -135,15 +125,20 @@ def import_secret(
     days: int,
     issue: bool,
     admin_socket: Path,
+    as_json: bool,
 ) -> None:
     """Trust keys of DOMAIN made with your server's own secret, for a migration.
 
     Such keys are verified by computing them again, without the ledger: while this lasts, whoever
     knows that secret can forge keys of DOMAIN.
+
+    Example: dialback-sidecar secret import example.org --secret-file prosody-secret --days 3
     """
     material = _material(secret_file, cookie_file)
     request = ImportSecret(domain, material, days * _SECONDS_PER_DAY, issue)
     changed = ask_or_exit(admin_socket, request, Changed)
+    if as_json:
+        return _show_changed(changed)
     trusted, *issuing = (number for _, number in changed.versions)
     also = "".join(f", version {number} issues under it now" for number in issuing)
     click.echo(f"{domain}: version {trusted} imported, trusted for {days} days{also}")
@@ -165,3 +160,9 @@ def _material(secret_file: IO[bytes] | None, cookie_file: IO[bytes] | None) -> b
 
 def _named(numbers: list[int]) -> str:
     return f"version{'s' * (len(numbers) > 1)} {' and '.join(map(str, numbers))}"
+
+
+def _show_changed(changed: Changed) -> None:
+    """The same as the answer of the API."""
+    versions = [{"domain": domain, "number": number} for domain, number in changed.versions]
+    show_json({"count": changed.count, "versions": versions})

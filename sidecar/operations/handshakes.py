@@ -65,8 +65,8 @@ class HandshakeDetails(Handshake, frozen=True):
 class HandshakesInput(Input, frozen=True):
     peer: Annotated[Domain | None, Meta(description="the other server's domain")] = None
     domain: Annotated[Domain | None, Meta(description="our domain")] = None
-    role: RoleName | None = None
-    outcome: OutcomeName | None = None
+    role: Annotated[RoleName | None, Meta(description="what our server was in it")] = None
+    outcome: Annotated[OutcomeName | None, Meta(description="how it ended")] = None
     since: Annotated[datetime | None, Meta(description="began at this time or later")] = None
     until: Annotated[datetime | None, Meta(description="began before this time")] = None
     cursor: Cursor | None = None

@@ -38,10 +38,10 @@ def test_list_shows_every_version_and_no_secret(running_keyd):
     shown = run(running_keyd, "secret", "list")
     assert shown.exit_code == 0
     heading, first, second = shown.output.splitlines()
-    assert heading.split()[:4] == ["domain", "no", "state", "kind"]
-    assert first.split()[:4] == ["capulet.example", "1", "retired", "ledger"]
-    assert first.endswith("goes with its last key")
-    assert second.split()[:4] == ["capulet.example", "2", "active", "ledger"]
+    assert heading.split()[:4] == ["domain", "no", "state", "uses"]
+    assert first.split()[:4] == ["capulet.example", "1", "retired", "1"]
+    assert first.rstrip().endswith("goes with its last key")
+    assert second.split()[:4] == ["capulet.example", "2", "active", "0"]
     listed = json.loads(run(running_keyd, "secret", "list", "capulet.example", "--json").output)
     assert [(each["number"], each["state"], each["uses"]) for each in listed] == [
         (1, "retired", 1),
