@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -30,6 +32,7 @@ if_match_option = click.option(
 if_absent_option = click.option(
     "--if-absent", "_if_absent", is_flag=True, help="Only if there is none yet."
 )
+_DAY = re.compile(r"\d{4}-\d\d-\d\d\Z")
 _LONG_CHOICE = 60
 """Characters of a choice that are too many for the left column of the help."""
 
@@ -68,6 +71,10 @@ def _command(operation: AnyOperation, words: Words) -> click.Command:
             if content.get("next"):
                 option = "cursor" if "cursor" in given else "after"
                 click.echo(f"more: --{option} {content['next']}")
+            rest = {name: each for name, each in content.items() if name not in ("items", "next")}
+            if rest:
+                click.echo()
+                show_fields(rest)
         else:
             show_fields(content)
 
@@ -106,6 +113,8 @@ def _parameter(
             description = f"{description}one of {', '.join(get_args(plain))}"
     elif plain is int:
         kind = int
+    elif plain is datetime:
+        kind = _moment
     if field.default is UNSET:
         metavar = f"{click.types.convert_type(kind).name.upper()}|default"
         kind = _or_default(kind)
@@ -122,6 +131,11 @@ def _parameter(
         metavar=metavar,
         help=description + (" (can be repeated)" if many else ""),
     )
+
+
+def _moment(value: str) -> str:
+    """A time; a day alone begins at midnight UTC. What is none, the daemon refuses in words."""
+    return f"{value}T00:00:00Z" if _DAY.match(value) else value
 
 
 def _plain(hint: Any) -> tuple[Any, str]:

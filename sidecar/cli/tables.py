@@ -60,17 +60,24 @@ def show_fields(content: Mapping[str, Any]) -> None:
         label = f"{name.replace('_', ' '):{width}}  "
         many = isinstance(value, list) and len(_cell(value)) > WIDTH - len(label)
         for each in value if many else [value]:
-            click.echo(
-                textwrap.fill(
-                    _cell(each).plain,
-                    WIDTH,
-                    initial_indent=label,
-                    subsequent_indent=" " * (len(label) + 2 * many),
-                    break_long_words=False,
-                    break_on_hyphens=False,
-                )
-            )
+            _show_field(label, _cell(each).plain, hanging=2 if many else 0)
             label = " " * len(label)
+
+
+def _show_field(label: str, text: str, hanging: int) -> None:
+    """Print one field, folded between words; a word without room beside the label goes below."""
+    if any(len(word) > WIDTH - len(label) for word in text.split()):
+        click.echo(label.rstrip())
+        label = "  "
+    folded = textwrap.fill(
+        text,
+        WIDTH,
+        initial_indent=label,
+        subsequent_indent=" " * (len(label) + hanging),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    click.echo(folded)
 
 
 def show_json(content: Any) -> None:

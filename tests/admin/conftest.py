@@ -13,3 +13,12 @@ from daemon_process import Daemon
 async def shared_daemon(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Daemon]:
     async with Daemon(tmp_path_factory.mktemp("daemon")) as daemon:
         yield daemon
+
+
+@pytest_asyncio.fixture
+async def ruled_daemon(shared_daemon: Daemon) -> AsyncIterator[Daemon]:
+    """The shared daemon, without rules about peers again afterwards."""
+    yield shared_daemon
+    rules = await shared_daemon.ask("GET", "/v1/peer-rules?limit=500")
+    for rule in rules.content["items"]:
+        await shared_daemon.ask("DELETE", f"/v1/peers/{rule['domain']}")
