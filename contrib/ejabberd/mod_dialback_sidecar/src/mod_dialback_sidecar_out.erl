@@ -26,7 +26,7 @@ init(Acc, _Opts) ->
 %% SASL EXTERNAL was refused or not offered: section 2.1.1 step 1.
 auth_result(#{db_enabled := true} = State, {false, _Reason}) ->
     State1 = maps:remove(stop_reason, State#{on_route => queue}),
-    {stop, ?GUARD(ask_for_key(State1), end_for_now(State1))};
+    {stop, ?GUARD(ask_for_key(State1), end_for_now(error, State1))};
 auth_result(#{dialback_sidecar := _, stream_authenticated := true} = State, true) ->
     report(external, valid, State),
     State;
@@ -35,7 +35,7 @@ auth_result(State, _Result) ->
 
 %% A peer from before RFC 3920: nothing but dialback.
 downgraded(#{db_enabled := true} = State, _StreamStart) ->
-    {stop, ?GUARD(ask_for_key(State), end_for_now(State))};
+    {stop, ?GUARD(ask_for_key(State), end_for_now(error, State))};
 downgraded(State, _StreamStart) ->
     State.
 
@@ -44,7 +44,7 @@ packet(#{dialback_sidecar := #{phase := sent, stream := Stream} = Mark,
          stream_remote_id := Stream, server := Sender, remote_server := Target} = State,
        #db_result{from = Target, to = Sender, type = Type} = Result) when Type /= undefined ->
     State1 = State#{dialback_sidecar => Mark#{phase => done}},
-    ?GUARD(decided(Type, Result, State1), {stop, end_for_now(State1)});
+    ?GUARD(decided(Type, Result, State1), {stop, end_for_now(error, State1)});
 packet(#{dialback_sidecar := _} = State, #db_result{type = undefined, from = From, to = To}) ->
     %% Not on a stream of ours, which is not bidirectional.
     Error = ?ELEMENTS:error_element(case mod_dialback_sidecar:is_ours(To) of
@@ -64,7 +64,7 @@ packet(State, _Pkt) ->
 
 info(#{dialback_sidecar := #{phase := asking, ref := Ref}} = State,
      {dialback_sidecar, Ref, Answer}) ->
-    {stop, ?GUARD(answered(Answer, State), end_for_now(State))};
+    {stop, ?GUARD(answered(Answer, State), end_for_now(error, State))};
 info(State, {dialback_sidecar, _Ref, _Answer}) ->
     {stop, State};
 info(State, _Info) ->
@@ -128,15 +128,18 @@ answered({outage, Why}, #{server_host := Host} = State) ->
 
 no_key(Why, State) ->
     log('no key', Why, State),
-    end_for_now(State).
+    end_for_now(error, State).
 
 %% The native way out would refuse all stanzas for up to `s2s_max_retry_delay'. This stream ends,
-%% what it holds is returned with an error that says "wait", and the next stanza opens another.
-end_for_now(State) ->
+%% what it holds is returned as section 2.1.1 says, and the next stanza opens another.
+end_for_now(Type, State) ->
     be_found_no_more(State),
     ejabberd_s2s_out:stop_async(self()),
-    Text = <<"could not authenticate to the remote server">>,
-    State#{stop_reason => {auth, Text}, dialback_sidecar => #{phase => done}}.
+    State#{stop_reason => stop_reason(Type), dialback_sidecar => #{phase => done}}.
+
+%% What ejabberd makes `internal-server-error' of, and `remote-server-timeout'.
+stop_reason(invalid) -> internal_failure;
+stop_reason(error) -> {auth, <<"could not authenticate to the remote server">>}.
 
 %% A stanza that is routed to a stream while it ends is lost without a word.
 be_found_no_more(#{server := Server, remote_server := Remote}) ->
@@ -160,7 +163,7 @@ decided(valid, _Result, State) ->
 decided(Type, Result, State) ->
     log(Type, describe(Result), State),
     report(dialback, Type, State),
-    {stop, end_for_now(State)}.
+    {stop, end_for_now(Type, State)}.
 
 describe(Result) ->
     try xmpp:get_error(Result) of
