@@ -19,7 +19,14 @@ _HEADER = (
     b"xmlns:stream='http://etherx.jabber.org/streams' id='s1' from='dialback.capulet.example'>"
 )
 _REPLY = re.compile(rb"<iq [^>]*?\bid=['\"](\d+)['\"][^>]*>(.*?)</iq>", re.DOTALL)
+_NAME = re.compile(r"(<\w+)(.*)", re.DOTALL)
 _KEY = re.compile(rb"<key [^>]*>([^<]+)</key>")
+
+
+def issued_key(reply: bytes) -> str | None:
+    """The key in a reply to an issue; None when there is none."""
+    found = _KEY.search(reply)
+    return found and found[1].decode()
 
 
 class LinkServer:
@@ -59,6 +66,13 @@ class LinkServer:
         async with asyncio.timeout(30):
             await self._linked.wait()
 
+    async def drop(self) -> None:
+        """End the connection and return once the component is back."""
+        assert self._writer is not None
+        self._linked.clear()
+        self._writer.close()
+        await self.linked()
+
     async def shake_hands(self, rate: float) -> None:
         """Begin `rate` handshakes a second, whatever becomes of them."""
         begun = time.perf_counter()
@@ -72,25 +86,27 @@ class LinkServer:
         """Ask for a key, and ask whether it is valid, as two servers do."""
         triple = f"sender='{DOMAIN}' target='d{number % 500}.example' stream='S{number}'"
         start = time.perf_counter()
-        issued = _KEY.search(await self._ask("set", f"<issue {triple}></issue>"))
-        if issued is not None:
-            key = issued[1].decode()
-            said = await self._ask("get", f"<verify {triple}>{key}</verify>")
+        key = issued_key(await self.ask("set", f"<issue {triple}></issue>"))
+        if key is not None:
+            said = await self.ask("get", f"<verify {triple}>{key}</verify>")
             if b"valid" in said and b"invalid" not in said:
                 self.seconds.append(time.perf_counter() - start)
                 return
         self.failed += 1
 
-    async def _ask(self, kind: str, payload: str) -> bytes:
+    async def ask(self, kind: str, payload: str) -> bytes:
+        """Send an iq of type `kind`; return what is in the reply. `payload` gets its MAC here."""
         assert self._writer is not None
         number = str(next(self._ids))
         attributes = {"type": kind, "id": number, "from": DOMAIN, "to": self.jid}
         mac = self._key.mac(canonical_request(Element("iq", attributes), fromstring(payload)))
         written = " ".join(f"{name}='{value}'" for name, value in attributes.items())
-        name, _, rest = payload.partition(" ")
+        parts = _NAME.match(payload)
+        assert parts is not None
+        name, rest = parts.groups()
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting[number.encode()] = future
-        stanza = f"<iq {written}>{name} xmlns='{NAMESPACE}' mac='{mac}' {rest}</iq>"
+        stanza = f"<iq {written}>{name} xmlns='{NAMESPACE}' mac='{mac}'{rest}</iq>"
         self._writer.write(stanza.encode())
         return await future
 

@@ -1,0 +1,1 @@
+"""What is wrong only after hours, done in minutes: memory, floods, fuzzing."""
