@@ -42,6 +42,8 @@ ROUTES: Mapping[str, Route] = {
     "peers-policy": Route("GET", "/v1/peers/{domain}/policy"),
     "peers-remove": Route("DELETE", "/v1/peers/{domain}"),
     "peer-rules-list": Route("GET", "/v1/peer-rules"),
+    "keys-issue": Route("POST", "/v1/keys/issue"),
+    "keys-verify": Route("POST", "/v1/keys/verify"),
     "checks-run": Route("POST", "/v1/checks"),
     "probes-run": Route("POST", "/v1/probes"),
     "tokens-list": Route("GET", "/v1/tokens"),

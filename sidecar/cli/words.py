@@ -120,5 +120,7 @@ EXCEPTIONS: Mapping[str, str] = {
     "peers-show": "`peer show` tells what holds, whichever rule decides it",
     "peers-list": "`peer list` has a command of its own, which says what it means",
     "probes-run": "`probe` makes most probes itself, and prints a report",
+    "keys-issue": "a key is for a stream, which a program has and nobody at a terminal",
+    "keys-verify": "a key is for a stream, which a program has and nobody at a terminal",
     "checks-run": "`probe` tells more about a remote domain; a check needs a stream of a server",
 }

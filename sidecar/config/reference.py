@@ -64,6 +64,7 @@ def _type_name(hint: Any) -> str:
         Path: "path",
         Path | None: "path",
         tuple[str, ...]: "list of texts",
+        tuple[Domain, ...]: "list of domains",
     }
     if plain in names:
         return names[plain]

@@ -125,6 +125,10 @@ class AdminConfig(Struct, frozen=True, kw_only=True):
         tuple[str, ...],
         Meta(description="more names under which clients reach `listen`, for the Host check"),
     ] = ()
+    issue_keys_for: Annotated[
+        tuple[Domain, ...],
+        Meta(description="sender domains whose keys a token with `keys:issue` gets; else none"),
+    ] = ()
 
 
 class HistoryConfig(Struct, frozen=True, kw_only=True):

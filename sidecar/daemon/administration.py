@@ -80,6 +80,9 @@ class RunningDaemon:
     def speaks_for(self, domain: Domain) -> bool:
         return any(link.domains.speaks_for(domain) for link in self._config.link)
 
+    def issues_keys_for(self, domain: Domain) -> bool:
+        return domain in self._config.admin.issue_keys_for
+
     def snapshot(self) -> Snapshot:
         """What Prometheus sees beside what is counted."""
         seen = self.watching.seen if self.watching is not None else None

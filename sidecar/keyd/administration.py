@@ -25,6 +25,7 @@ from sidecar.keys.messages import (
     GetPolicies,
     GetStatus,
     ImportSecret,
+    JudgeKey,
     KeyPolicy,
     ListedVersion,
     ListVersions,
@@ -100,6 +101,8 @@ class Administration:
                 return PolicyList([self._policies.policy(domain) for domain in domains])
             case ChangePolicy():
                 return self._change_policy(request, now_ms)
+            case JudgeKey():
+                return self._ledger.judge(request, now_ms)
             case RotateKek():
                 self._kek.begin(self._store)
             case Backup(path):

@@ -29,6 +29,7 @@ from sidecar.keys.messages import (
     GetPolicies,
     GetStatus,
     ImportSecret,
+    JudgeKey,
     ListTokens,
     ListVersions,
     Refused,
@@ -49,6 +50,7 @@ log = logging.getLogger(__name__)
 SCOPES: dict[type[BearerRequest], Scope] = {
     ListVersions: Scope.SECRETS_READ,
     GetPolicies: Scope.SECRETS_READ,
+    JudgeKey: Scope.KEYS_VERIFY,
     GetStatus: Scope.STATUS_READ,
     ChangePolicy: Scope.DOMAINS_WRITE,
     RotateSecret: Scope.SECRETS_WRITE,
@@ -60,7 +62,7 @@ SCOPES: dict[type[BearerRequest], Scope] = {
 }
 """Default-deny: what is not here, no token opens."""
 
-_READS = ListVersions | GetPolicies | GetStatus | ListTokens
+_READS = ListVersions | GetPolicies | JudgeKey | GetStatus | ListTokens
 _REPEAT_MS = 86_400_000
 _MAX_NOTED = 10_000
 _MAX_NAMED = 100
@@ -233,6 +235,7 @@ def _about(request: BearerRequest) -> list[str] | None:
             | RevokeSecret(domain)
             | ImportSecret(domain)
             | ChangePolicy(domain)
+            | JudgeKey(domain)
         ):
             return [domain]
     return None

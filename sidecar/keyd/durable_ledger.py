@@ -13,7 +13,7 @@ from sidecar.keyd.versions import Versions
 from sidecar.keys.domain_policy import Policies
 from sidecar.keys.ledger import NEVER_ISSUED, NO_SECRET, Ledger
 from sidecar.keys.limits import Limits
-from sidecar.keys.messages import Failed, IssueKey, Judged, LedgerRequest, Refused, Reply
+from sidecar.keys.messages import Failed, IssueKey, Judged, JudgeKey, LedgerRequest, Refused, Reply
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +85,13 @@ class DurableLedger:
             self._sound_leaks(batch, replies, now_ms)
         return replies
 
+    def judge(self, request: JudgeKey, now_ms: int) -> Judged:
+        """Return what a key is worth now; nothing is used up, and nothing counted."""
+        judged = self.rules.judge(request, now_ms)
+        if judged is NEVER_ISSUED:
+            self._sound_leak(request.sender, now_ms)
+        return judged
+
     def tend(self) -> None:
         """Drop the part of the journal that is needed no more. Raises OSError."""
         self._journal.drop(self.rules.kept_from_ms)
@@ -111,10 +118,13 @@ class DurableLedger:
     ) -> None:
         for request, reply in zip(batch, replies, strict=True):
             if reply is NEVER_ISSUED:
-                self._alarms.sound(
-                    "key-never-issued",
-                    request.sender,
-                    "a key is right but was never issued: its secret has leaked, or an old key was"
-                    " replayed; if in doubt, revoke the secret",
-                    now_ms,
-                )
+                self._sound_leak(request.sender, now_ms)
+
+    def _sound_leak(self, sender: str, now_ms: int) -> None:
+        self._alarms.sound(
+            "key-never-issued",
+            sender,
+            "a key is right but was never issued: its secret has leaked, or an old key was"
+            " replayed; if in doubt, revoke the secret",
+            now_ms,
+        )

@@ -22,6 +22,7 @@ from sidecar.keys.messages import (
     GetStatus,
     ImportSecret,
     IssueKey,
+    JudgeKey,
     ListTokens,
     ListVersions,
     Request,
@@ -68,13 +69,13 @@ def admit(request: Request, granted: frozenset[Capability]) -> None:
     entry[1](request)
 
 
-def _triple(request: IssueKey | VerifyKey | EndKey) -> None:
+def _triple(request: IssueKey | VerifyKey | EndKey | JudgeKey) -> None:
     _check_domain(request.sender, "sender")
     _check_domain(request.target, "target")
     StreamId.parse(request.stream)
 
 
-def _triple_and_key(request: VerifyKey) -> None:
+def _triple_and_key(request: VerifyKey | JudgeKey) -> None:
     _triple(request)
     DialbackKey.parse(request.key)
 
@@ -168,6 +169,7 @@ TABLE: dict[type[Request], tuple[Capability, Callable[[Any], None]]] = {
     VerifyKey: (Capability.LEDGER, _triple_and_key),
     EndKey: (Capability.LEDGER, _triple),
     ListVersions: (Capability.FACTS, _domain_if_any),
+    JudgeKey: (Capability.ADMIN, _triple_and_key),
     GetPolicies: (Capability.FACTS, _domains),
     ChangePolicy: (Capability.ADMIN, _policy_change),
     RotateSecret: (Capability.ADMIN, _domain_if_any),

@@ -42,6 +42,7 @@ from sidecar.keys.messages import (
     Failed,
     IssueKey,
     Judged,
+    JudgeKey,
     KeyIssued,
     LedgerRequest,
     Refused,
@@ -100,6 +101,11 @@ class Ledger:
                     replies.append(self._end(request, now_ms, records))
         return replies, b"".join(records)
 
+    def judge(self, request: JudgeKey, now_ms: int) -> Judged:
+        """Return what `apply` would say of a key now, and change nothing."""
+        self._segments.advance(now_ms)
+        return self._verify(request, now_ms, None)
+
     @property
     def kept_from_ms(self) -> int:
         """Records older than this are not needed any more."""
@@ -143,17 +149,20 @@ class Ledger:
         version.count_use(now_ms)
         return KeyIssued(version.maker.key(message))
 
-    def _verify(self, request: VerifyKey, now_ms: int, records: list[bytes]) -> Judged:
+    def _verify(
+        self, request: VerifyKey | JudgeKey, now_ms: int, records: list[bytes] | None
+    ) -> Judged:
+        """Without `records` for it nothing is used up."""
         message = key_message(request.sender, request.target, request.stream)
         digest = entry_digest(message)
         key = request.key.encode()
         segment = self._segments.find(digest)
         if segment is None:
-            return self._judge_unknown(request, message, digest, now_ms)
+            return self._judge_unknown(request, message, digest, now_ms, records)
         entry = segment.entries[digest]
         version = self._keyring.get(version_of(entry))
         if version is None or not compare_digest(version.maker.key(message).encode(), key):
-            other = self._judge_stateless(request, now_ms)
+            other = self._judge_stateless(request, now_ms, records)
             return other or (WRONG if version is not None else REVOKED)
         age_ms = now_ms - segment.start_ms
         if age_ms >= issued_of(entry) + self._limits.lifetime_ms:
@@ -162,15 +171,22 @@ class Ledger:
             return ALREADY_ENDED
         first_ms = used_of(entry)
         if first_ms is None:
+            if records is None:
+                return VALID
             self._segments.replace(segment, digest, used(entry, age_ms))
             records.append(record.pack(digest, USED, 0, 0, now_ms))
             return VALID
         return VALID if age_ms - first_ms <= self._limits.repeat_ms else REPLAYED
 
     def _judge_unknown(
-        self, request: VerifyKey, message: bytes, digest: bytes, now_ms: int
+        self,
+        request: VerifyKey | JudgeKey,
+        message: bytes,
+        digest: bytes,
+        now_ms: int,
+        records: list[bytes] | None,
     ) -> Judged:
-        stateless = self._judge_stateless(request, now_ms)
+        stateless = self._judge_stateless(request, now_ms, records)
         if stateless is not None:
             return stateless
         key = request.key.encode()
@@ -181,7 +197,9 @@ class Ledger:
             return EXPIRED
         return FORGOTTEN if now_ms < self.forgetful_until_ms else NEVER_ISSUED
 
-    def _judge_stateless(self, request: VerifyKey, now_ms: int) -> Judged | None:
+    def _judge_stateless(
+        self, request: VerifyKey | JudgeKey, now_ms: int, records: list[bytes] | None
+    ) -> Judged | None:
         """Recompute a key that another node may have issued under a secret we imported.
 
         That node hashes the domains as it has them: U-labels or A-labels.
@@ -191,7 +209,8 @@ class Ledger:
             if version.facts.ends_ms is not None and now_ms < version.facts.ends_ms:
                 for message in messages_of_any_spelling(request):
                     if compare_digest(version.maker.key(message).encode(), key):
-                        version.count_use(now_ms)
+                        if records is not None:
+                            version.count_use(now_ms)
                         return STATELESS
         return None
 
@@ -245,7 +264,7 @@ class Ledger:
         self._segments.keep()
 
 
-def messages_of_any_spelling(request: VerifyKey) -> set[bytes]:
+def messages_of_any_spelling(request: VerifyKey | JudgeKey) -> set[bytes]:
     """Return the messages with each domain as U-label and as A-label."""
     senders = {request.sender, Domain(request.sender).a_label}
     targets = {request.target, Domain(request.target).a_label}

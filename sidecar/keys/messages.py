@@ -50,6 +50,15 @@ class EndKey(_Message, frozen=True, tag="end"):
     stream: str
 
 
+class JudgeKey(_Message, frozen=True, tag="judge"):
+    """What is this key worth now? Uses nothing up."""
+
+    sender: str
+    target: str
+    stream: str
+    key: str
+
+
 LedgerRequest = IssueKey | VerifyKey | EndKey
 
 
@@ -118,7 +127,7 @@ class Backup(_Message, frozen=True, tag="backup"):
 
 PolicyRequest = GetPolicies | ChangePolicy
 SecretRequest = ListVersions | RotateSecret | RevokeSecret | ImportSecret
-AdminRequest = SecretRequest | PolicyRequest | RotateKek | GetStatus | Backup
+AdminRequest = SecretRequest | PolicyRequest | JudgeKey | RotateKek | GetStatus | Backup
 
 
 class CreateToken(_Message, frozen=True, tag="create-token"):
@@ -141,7 +150,7 @@ class RevokeToken(_Message, frozen=True, tag="revoke-token"):
 
 
 TokenRequest = CreateToken | ListTokens | RevokeToken
-BearerRequest = SecretRequest | PolicyRequest | GetStatus | TokenRequest
+BearerRequest = SecretRequest | PolicyRequest | JudgeKey | GetStatus | TokenRequest
 """What a token can open."""
 
 

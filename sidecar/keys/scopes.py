@@ -16,6 +16,8 @@ class Scope(enum.Enum):
     DOMAINS_WRITE = "domains:write"
     PEERS_READ = "peers:read"
     PEERS_WRITE = "peers:write"
+    KEYS_ISSUE = "keys:issue"
+    KEYS_VERIFY = "keys:verify"
     CHECKS_RUN = "checks:run"
     PROBES_RUN = "probes:run"
     CONFIG_WRITE = "config:write"

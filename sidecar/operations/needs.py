@@ -112,6 +112,9 @@ class Daemon(Protocol):
     def speaks_for(self, domain: Domain) -> bool:
         """Whether a link of the configuration does."""
 
+    def issues_keys_for(self, domain: Domain) -> bool:
+        """Whether whoever may can have keys of this domain over the API."""
+
     async def reload(self) -> Reloaded | Sequence[Problem]:
         """Take up the configuration file; the problems when it cannot be used."""
 

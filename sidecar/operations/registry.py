@@ -9,6 +9,7 @@ from sidecar.operations import (
     dialback_needs,
     domains,
     handshakes,
+    keys,
     peer_rules,
     probes,
     reload,
@@ -20,6 +21,18 @@ from sidecar.operations.operation import AnyOperation
 
 REGISTRY: Mapping[str, AnyOperation] = {
     operation.name: operation
-    for module in (status, domains, secrets, handshakes, dialback_needs, peer_rules, checks, tokens, probes, reload)
+    for module in (
+        status,
+        domains,
+        secrets,
+        handshakes,
+        dialback_needs,
+        peer_rules,
+        keys,
+        checks,
+        tokens,
+        probes,
+        reload,
+    )
     for operation in module.OPERATIONS
 }

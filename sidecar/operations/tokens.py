@@ -33,6 +33,8 @@ ScopeName = Literal[
     "domains:write",
     "peers:read",
     "peers:write",
+    "keys:issue",
+    "keys:verify",
     "checks:run",
     "probes:run",
     "config:write",

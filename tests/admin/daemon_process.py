@@ -27,6 +27,7 @@ CONFIG = """
 state_directory = "state"
 [admin]
 listen = [LISTEN]
+issue_keys_for = ["capulet.example"]
 [check]
 nameservers = ["127.0.0.1:1"]
 [[link]]
@@ -104,6 +105,10 @@ class Daemon:
         reply = await self._keyd("keyd/admin.sock", CreateToken("test", list(scopes), **options))
         assert isinstance(reply, TokenMade)
         return reply.token
+
+    async def ask_keyd(self, request: Request) -> Reply:
+        """Ask the key service as the daemon does."""
+        return await self._keyd("keyd.sock", request)
 
     def kill_keyd(self) -> None:
         """End the key service with SIGKILL; the daemon starts it again."""

@@ -16,6 +16,8 @@ BODIES: dict[str, Any] = {
     "secrets-import": {"secret": "s3cr3t-of-prosody"},
     "peers-set": {"action": "deny", "reason": "spam"},
     "domains-set": {"max_entries": 100_000},
+    "keys-issue": {"sender": OURS, "target": PEER, "stream": "S1"},
+    "keys-verify": {"sender": OURS, "target": PEER, "stream": "S1", "key": "b483"},
     "checks-run": CHECK,
     "probes-run": {"domain": "montague.invalid", "sender": OURS},
     "tokens-create": {"name": "ci", "scopes": ["tokens:write"]},

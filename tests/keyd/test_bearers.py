@@ -17,6 +17,7 @@ from sidecar.keys.messages import (
     GetStatus,
     ImportSecret,
     IssueKey,
+    JudgeKey,
     ListTokens,
     ListVersions,
     Refused,
@@ -37,6 +38,7 @@ OURS, OTHER = "capulet.example", "verona.example"
 REQUESTS = {
     ListVersions: ListVersions(OURS),
     GetPolicies: GetPolicies([OURS]),
+    JudgeKey: JudgeKey(OURS, "montague.example", "S1", "b483"),
     ChangePolicy: ChangePolicy(OURS, {"rotate_ms": 3_600_000}, NO_PRECONDITION),
     GetStatus: GetStatus(),
     RotateSecret: RotateSecret(OURS),
