@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
-import aiohttp
 import pytest_asyncio
 from conftest import open_world
 from host_servers import CAPULET, PASSWORD, HostSettings
 from prosody_host import ProsodyHost
 from raw_client import log_in
+from sidecar_api import api
 from world import MESSAGE, Visit, World, body, message
 
 from sidecar.lab.ejabberd import Ejabberd
 from sidecar.lab.ejabberd_config import EjabberdSettings
-from sidecar.lab.sidecar import Sidecar
 
 DOMAINS = [f"d{number}.example" for number in range(12)]
 FLOWING, AFTER_REVOCATION = DOMAINS[:8], DOMAINS[8:]
@@ -36,19 +34,6 @@ async def ejabberd(world: World) -> AsyncIterator[Ejabberd]:
     settings = EjabberdSettings(DOMAINS, accounts)
     async with Ejabberd(settings, directory=directory, dns=world.network.dns) as server:
         yield server
-
-
-async def api(sidecar: Sidecar, method: str, path: str, content: Any = None) -> Any:
-    token = (sidecar.state_directory / "keyd" / "admin-token").read_text().strip()
-    connector = aiohttp.UnixConnector(str(sidecar.state_directory / "api.sock"))
-    headers = {"Authorization": f"Bearer {token}"}
-    async with (
-        aiohttp.ClientSession("http://localhost", connector=connector, headers=headers) as session,
-        session.request(method, path, json=content) as response,
-    ):
-        answer = await response.json()
-        assert response.status == 200, answer
-        return answer
 
 
 async def arrive(visit: Visit, ejabberd: Ejabberd, domains: list[str]) -> None:
