@@ -31,14 +31,30 @@ def key(text: str) -> Element:
     return element
 
 
-class Request:
-    """One request that arrived, with the MAC it had to carry."""
+class Stanza:
+    """An iq with one request or a batch of them, and the MAC it had to carry."""
 
     def __init__(self, iq: Element, mac: str) -> None:
         self.iq = iq
         self.mac = mac
-        self.payload = iq[0]
-        self.job = _local(self.payload.tag)
+        self.is_batch = _local(iq[0].tag) == "batch"
+        payloads = list(iq[0]) if self.is_batch else [iq[0]]
+        self.requests = [Request(self, payload) for payload in payloads]
+
+
+class Request:
+    """One request that arrived, and the answer to it, which a batch sends with all others."""
+
+    def __init__(self, stanza: Stanza, payload: Element) -> None:
+        self.stanza = stanza
+        self.mac = stanza.mac
+        self.payload = payload
+        self.job = _local(payload.tag)
+        self.answer: Element | None = None
+
+    @property
+    def iq(self) -> Element:
+        return self.stanza.iq
 
     def __getitem__(self, attribute: str) -> str:
         return self.payload.attrib[attribute]
@@ -100,7 +116,16 @@ class ScriptedSidecar:
             await self.reply(request, payload)
 
     async def reply(self, request: Request, payload: Element, *, mac: str | None = None) -> None:
+        """Answer it; with all others, if it came in a batch, when those are answered too."""
         assert self._stream is not None
+        if request.stanza.is_batch:
+            request.answer = payload
+            answers = [each.answer for each in request.stanza.requests]
+            payload = Element("answers")
+            for answer in answers:
+                if answer is None:
+                    return
+                payload.append(answer)
         payload.set("xmlns", NAMESPACE)
         if mac is None:
             mac = self._mac(_field("reply") + _field(request.mac) + _canonical(payload))
@@ -121,22 +146,23 @@ class ScriptedSidecar:
     async def _serve(self, stream: RawStream) -> None:
         while True:
             element = await stream.receive(timeout_seconds=600)
-            request = self._read(element)
-            if request is None:
+            stanza = self._read(element)
+            if stanza is None:
                 self.strangers.append(element)
                 continue
-            self.requests.append(request)
-            if request.job in self.held:
-                self.waiting.put_nowait(request)
-            else:
-                await self.answer(request)
+            self.requests += stanza.requests
+            for request in stanza.requests:
+                if request.job in self.held:
+                    self.waiting.put_nowait(request)
+                else:
+                    await self.answer(request)
 
-    def _read(self, iq: Element) -> Request | None:
+    def _read(self, iq: Element) -> Stanza | None:
         if iq.tag != _IQ or iq.get("type") not in ("get", "set") or len(iq) != 1:
             return None
         head = "".join(_field(iq.attrib[name]) for name in ("id", "from", "to", "type"))
         mac = self._mac(_field("request") + head + _canonical(iq[0]))
-        return Request(iq, mac) if iq[0].get("mac") == mac else None
+        return Stanza(iq, mac) if iq[0].get("mac") == mac else None
 
     def _mac(self, text: str) -> str:
         return _hmac(self._key, text).hexdigest()

@@ -1,13 +1,14 @@
 -- Receiving Server (XEP-0220 §2.1.2, §2.2.1): does a peer speak for the domain it presents a key for?
 
-local st = require "util.stanza";
 local now = require "util.time".monotonic;
 
 local hosts = prosody.hosts;
+local CHECK = { "chain", "encrypted", "external", "ip", "remaining", "sender", "stream", "target" };
 
 return function (parts, options)
 	local link, streams, peers, native = parts.link, parts.streams, parts.peers, parts.native;
-	local elements, report = parts.elements, parts.report;
+	local elements, report, wire = parts.elements, parts.report, parts.wire;
+	local KEY, CERTIFICATE = wire.kind("key", {}), wire.kind("certificate", {});
 
 	local function log(session, element, outcome, reason, started)
 		streams.log_handshake(session, "receiving", element.from, element.to, outcome, reason, started);
@@ -19,7 +20,7 @@ return function (parts, options)
 		if session.destroyed then return; end -- the server's own policy closed it
 		log(session, element, "valid", reason, started);
 		report.outcome(session, "receiving", "dialback", element.from, element.to, "valid");
-		elements.answer(session, element.raw, "valid");
+		elements.answer(session, element, "valid");
 	end
 
 	-- XEP-0220 §2.2.1: an invalid key ends the stream, unless other pairs on it are verified.
@@ -27,16 +28,16 @@ return function (parts, options)
 		log(session, element, "invalid", reason, started);
 		report.outcome(session, "receiving", "dialback", element.from, element.to, "invalid");
 		if streams.has_verified(session) then
-			return elements.answer(session, element.raw, "error", "forbidden");
+			return elements.answer(session, element, "error", "forbidden");
 		end
-		elements.answer(session, element.raw, "invalid");
+		elements.answer(session, element, "invalid");
 		session:close({ condition = "not-authorized", text = "the dialback key is invalid" });
 	end
 
 	local function refuse(session, element, condition, reason, started)
 		log(session, element, "error", reason or condition, started or now());
 		report.outcome(session, "receiving", "dialback", element.from, element.to, "error");
-		elements.answer(session, element.raw, "error", condition);
+		elements.answer(session, element, "error", condition);
 	end
 
 	local function settle(session, element, stanza, started, reply, problem)
@@ -55,15 +56,23 @@ return function (parts, options)
 		refuse(session, element, "internal-server-error", problem or "unexpected reply of the sidecar", started);
 	end
 
-	local function payload(session, element, stream_id, remaining)
-		local check = st.stanza("check", { xmlns = link.xmlns, sender = element.from, target = element.to,
-			stream = stream_id, ip = session.ip, remaining = remaining,
-			encrypted = session.secure and "true" or "false", chain = peers.chain_status(session) });
-		check:text_tag("key", element.key);
-		for _, certificate in ipairs(peers.base64_certificates(session)) do
-			check:text_tag("certificate", certificate);
+	local job = link.job { name = "check", seconds = options.check_seconds, iq_type = "get",
+		kind = wire.kind("check", CHECK) };
+
+	function job:children()
+		local children = { covered = {} };
+		children[1], children.covered[1] = wire.element(KEY, self, self.element.key);
+		for i, certificate in ipairs(peers.base64_certificates(self.session)) do
+			children[i + 1], children.covered[i + 1] = wire.element(CERTIFICATE, self, certificate);
 		end
-		return check;
+		return children;
+	end
+
+	function job:done(reply, problem)
+		local state = self.state;
+		state.checks[self.pair], state.check_count = nil, math.max(0, state.check_count - 1);
+		if streams.has_moved_on(self.session, self.stream, "s2sin", "s2sin_unauthed") then return; end
+		settle(self.session, self.element, self.stanza, self.started, reply, problem);
 	end
 
 	-- A db:result that is a request, on an inbound stream. Always ours to answer.
@@ -93,16 +102,10 @@ return function (parts, options)
 		session.from_host = session.from_host or element.from;
 		session.to_host = session.to_host or element.to;
 
-		local started = now();
-		link.ask {
-			host = element.to; job = "check"; iq_type = "get"; seconds = options.check_seconds;
-			payload = function (remaining) return payload(session, element, stream_id, remaining); end;
-			done = function (reply, problem)
-				state.checks[pair], state.check_count = nil, math.max(0, state.check_count - 1);
-				if streams.has_moved_on(session, stream_id, "s2sin", "s2sin_unauthed") then return; end
-				settle(session, element, stanza, started, reply, problem);
-			end;
-		};
+		link.ask(job, { host = element.to, sender = element.from, target = element.to, stream = stream_id,
+			ip = session.ip, encrypted = session.secure and "true" or "false", chain = peers.chain_status(session),
+			external = peers.external_of(session),
+			session = session, element = element, stanza = stanza, state = state, pair = pair, started = now() });
 		return true;
 	end
 

@@ -53,51 +53,52 @@ end
 -- A key without the XML white space around it, or nil. Never log what this returns.
 local function key_text(e)
 	if #e.tags > 0 then return nil; end
-	local text = table.concat(e);
+	local text = e[2] and table.concat(e) or e[1] or "";
 	if is_token(text) then return text; end
 	local key = text:match("^[ \t\r\n]*(.-)[ \t\r\n]*$");
 	return is_token(key) and key or nil;
 end
 
--- What is on the wire, before the server's core prepares `from` and `to`.
-local function as_received(stanza)
-	local attr = stanza.attr;
-	return { name = stanza.name, type = attr.type, from = attr.from, to = attr.to, id = attr.id };
-end
-
--- Returns { name, type, from, to, id, key, raw } or nil and what is wrong with it.
--- `raw` is what as_received gave, for the echo. Only requests, which have no type, hold a key.
-local function read(stanza, raw)
+-- Returns { name, type, from, to, id, key, raw_from, raw_to }, and what is wrong with it if anything is.
+-- `raw_from` and `raw_to` are as on the wire, before the server's core prepares them: for the echo. Only requests,
+-- which have no type, hold a key.
+local function read(stanza)
 	local attr = stanza.attr;
 	local element = {
-		name = stanza.name, type = attr.type, raw = raw;
-		from = domain(attr.from), to = domain(attr.to), id = attr.id;
+		name = stanza.name, type = attr.type, id = attr.id, raw_from = attr.from, raw_to = attr.to;
+		from = domain(attr.from), to = domain(attr.to);
+		key = not attr.type and key_text(stanza) or nil;
 	};
-	if not element.from then return nil, "from"; end
-	if not element.to then return nil, "to"; end
-	if element.name == "verify" and not is_token(element.id) then return nil, "id"; end
-	if not element.type then
-		element.key = key_text(stanza);
-		if not element.key then return nil, "key"; end
-	end
+	if not element.from then return element, "from"; end
+	if not element.to then return element, "to"; end
+	if element.name == "verify" and not is_token(element.id) then return element, "id"; end
+	if not element.type and not element.key then return element, "key"; end
 	return element;
 end
 
--- Answer a request: from, to and id as received, the key never (XEP-0220 §2.2.1, §2.2.2).
-local function answer(session, raw, type, condition)
-	local reply = st.stanza("db:" .. raw.name, { from = raw.to, to = raw.from, id = raw.id, type = type });
-	if type == "error" then
-		if not ERROR_TYPES[condition] then condition = "internal-server-error"; end
-		reply:tag("error", { type = ERROR_TYPES[condition] }):tag(condition, { xmlns = xmlns_stanzas }):up():up();
-	end
-	session.sends2s(reply);
-end
+return function (wire)
+	local escape = wire.escape;
 
-return {
-	xmlns = xmlns_db;
-	is_token = is_token;
-	key_text = key_text;
-	as_received = as_received;
-	read = read;
-	answer = answer;
-};
+	-- As text: an element object would cost as much as all the rest of an answer.
+	local function outcome_text(element, type)
+		return "<db:" .. element.name .. " from='" .. escape(element.raw_to) .. "' to='" .. escape(element.raw_from)
+			.. (element.id and "' id='" .. escape(element.id) or "") .. "' type='" .. type .. "'/>";
+	end
+
+	-- Answer a request: from, to and id as received, the key never (XEP-0220 §2.2.1, §2.2.2).
+	local function answer(session, element, type, condition)
+		if type ~= "error" then return session.sends2s(outcome_text(element, type)); end
+		if not ERROR_TYPES[condition] then condition = "internal-server-error"; end
+		session.sends2s(st.stanza("db:" .. element.name,
+				{ from = element.raw_to, to = element.raw_from, id = element.id, type = type })
+			:tag("error", { type = ERROR_TYPES[condition] }):tag(condition, { xmlns = xmlns_stanzas }));
+	end
+
+	return {
+		xmlns = xmlns_db;
+		is_token = is_token;
+		key_text = key_text;
+		read = read;
+		answer = answer;
+	};
+end

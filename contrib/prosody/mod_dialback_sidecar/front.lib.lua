@@ -10,8 +10,9 @@ local PRIORITY = 1001; -- before mod_smacks
 local hosts = prosody.hosts;
 
 return function (parts)
-	local link, streams, elements, native = parts.link, parts.streams, parts.elements, parts.native;
-	local read = setmetatable({}, { __mode = "k" }); -- stanza -> element, on its way to its handler
+	local streams, elements, native = parts.streams, parts.elements, parts.native;
+	local sidecars = parts.sidecars;
+	local last_stanza, last_element; -- on its way to its handler, which comes next nearly always
 	local front = {};
 
 	-- Does the operator want dialback for what this stream talks to?
@@ -22,24 +23,24 @@ return function (parts)
 		return not hosts[host] or native.module_of(host) ~= nil;
 	end
 
-	local function refuse(session, raw, condition, reason)
-		session.log("debug", "refused a db:%s: %s", raw.name, reason);
-		elements.answer(session, raw, "error", condition);
+	local function refuse(session, element, condition, reason)
+		session.log("debug", "refused a db:%s: %s", element.name, reason);
+		elements.answer(session, element, "error", condition);
 	end
 
 	-- Returns the element, false when it was answered or dropped, nil when it is not for this module.
 	local function judge(session, stanza)
-		local raw = elements.as_received(stanza);
-		local element, wrong = elements.read(stanza, raw);
-		if not is_for_us(session, element and element.to) then return nil; end
-		if raw.type then
+		local element, wrong = elements.read(stanza);
+		if not is_for_us(session, not wrong and element.to) then return nil; end
+		local host = not wrong and hosts[element.to];
+		if element.type then
 			-- A response: malformed, or for a domain that is not ours, it answers no request.
-			if element and hosts[element.to] then return element; end
-			streams.warn_once(session, "a db:%s response that answers no request was dropped", raw.name);
-		elseif not element then
-			refuse(session, raw, "bad-request", "expected a usable " .. wrong);
-		elseif not hosts[element.to] or not hosts[element.to].modules.s2s or link.is_sidecar(element.to) then
-			refuse(session, raw, "item-not-found", "no such domain here");
+			if host then return element; end
+			streams.warn_once(session, "a db:%s response that answers no request was dropped", element.name);
+		elseif wrong then
+			refuse(session, element, "bad-request", "expected a usable " .. wrong);
+		elseif not host or not host.modules.s2s or sidecars.are(element.to) then
+			refuse(session, element, "item-not-found", "no such domain here");
 		else
 			return element;
 		end
@@ -53,7 +54,7 @@ return function (parts)
 		end
 		local element = judge(session, stanza);
 		if element == false then return nil; end
-		read[stanza] = element;
+		last_stanza, last_element = stanza, element;
 		return stanza;
 	end
 
@@ -77,11 +78,12 @@ return function (parts)
 		end
 	end
 
-	-- For the handlers, once; returns what `judge` does. An element that no filter saw is judged now.
+	-- For the handlers; returns what `judge` does. An element that no filter saw, or that had to wait on its way
+	-- for another, is judged now.
 	function front.element(session, stanza)
-		local element = read[stanza];
-		if element == nil then return judge(session, stanza); end
-		read[stanza] = nil; -- not left to the garbage collector, which is slow with weak tables
+		if stanza ~= last_stanza then return judge(session, stanza); end
+		local element = last_element;
+		last_stanza, last_element = nil, nil;
 		return element;
 	end
 

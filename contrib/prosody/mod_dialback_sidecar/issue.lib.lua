@@ -1,12 +1,14 @@
 -- Initiating Server (XEP-0220 §2.1.1): which key do we send on an outgoing stream?
 
-local st = require "util.stanza";
 local errors = require "util.error";
 local now = require "util.time".monotonic;
 
 return function (parts, options)
-	local link, streams, peers, native = parts.link, parts.streams, parts.peers, parts.native;
-	local elements, report = parts.elements, parts.report;
+	local link, sidecars, streams, peers, native = parts.link, parts.sidecars, parts.streams, parts.peers, parts.native;
+	local elements, report, wire = parts.elements, parts.report, parts.wire;
+	local escape = wire.escape;
+	local ISSUE = wire.kind("issue", { "encrypted", "external", "ip", "sender", "stream", "target" });
+	local CERTIFICATE = wire.kind("certificate", {});
 
 	-- End the stream; what is queued returns to its senders, and the next stanza tries again.
 	local function give_up(session, reason, condition, text)
@@ -15,7 +17,8 @@ return function (parts, options)
 
 	local function send_key(session, key)
 		session.dialback_key = key; -- the server's own mark of a request made on this stream
-		session.sends2s(st.stanza("db:result", { from = session.from_host, to = session.to_host }):text(key));
+		session.sends2s("<db:result from='" .. escape(session.from_host) .. "' to='" .. escape(session.to_host) .. "'>"
+			.. escape(key) .. "</db:result>");
 		session.log("debug", "sent the dialback key");
 	end
 
@@ -25,32 +28,36 @@ return function (parts, options)
 			"could not authenticate to the remote server");
 	end
 
+	local job = link.job { name = "issue", seconds = options.seconds };
+
+	function job:write()
+		local leaf = peers.base64_certificates(self.session, 1)[1];
+		if not leaf then return wire.element(ISSUE, self); end
+		local child, covered = wire.element(CERTIFICATE, self, leaf);
+		return wire.element(ISSUE, self, nil, { child, covered = { covered } });
+	end
+
+	function job:done(reply, problem)
+		local session, started = self.session, self.started;
+		if streams.has_moved_on(session, self.stream, "s2sout_unauthed") then return; end
+		local key = reply and reply.name == "key" and elements.key_text(reply);
+		if key then
+			send_key(session, key);
+		elseif reply and reply.name == "verdict" and reply.attr.type == "error" then
+			fail(session, started, "no key", reply.attr.reason or reply.attr.condition or "refused");
+		elseif native.takes_over() and native.issue(session) then
+			session.log("info", "%s: the server's own dialback goes on with %s -> %s",
+				problem or "unexpected reply", session.from_host, session.to_host);
+		else
+			fail(session, started, "error", problem or "unexpected reply of the sidecar");
+		end
+	end
+
 	local function ask(session, stream_id, started)
-		link.ask {
-			host = session.from_host; job = "issue"; iq_type = "set"; seconds = options.seconds;
-			payload = function (remaining)
-				local issue = st.stanza("issue", { xmlns = link.xmlns, sender = session.from_host,
-					target = session.to_host, stream = stream_id, ip = session.ip, remaining = remaining,
-					encrypted = session.secure and "true" or "false" });
-				local leaf = peers.base64_certificates(session, 1)[1];
-				if leaf then issue:text_tag("certificate", leaf); end
-				return issue;
-			end;
-			done = function (reply, problem)
-				if streams.has_moved_on(session, stream_id, "s2sout_unauthed") then return; end
-				local key = reply and reply.name == "key" and elements.key_text(reply);
-				if key then
-					send_key(session, key);
-				elseif reply and reply.name == "verdict" and reply.attr.type == "error" then
-					fail(session, started, "no key", reply.attr.reason or reply.attr.condition or "refused");
-				elseif native.takes_over() and native.issue(session) then
-					session.log("info", "%s: the server's own dialback goes on with %s -> %s",
-						problem or "unexpected reply", session.from_host, session.to_host);
-				else
-					fail(session, started, "error", problem or "unexpected reply of the sidecar");
-				end
-			end;
-		};
+		link.ask(job, { host = session.from_host, sender = session.from_host, target = session.to_host,
+			stream = stream_id, ip = session.ip, encrypted = session.secure and "true" or "false",
+			external = peers.external_of(session),
+			session = session, started = started, deadline = 0, attempt = false, tried = false });
 	end
 
 	-- The stream is ready for dialback. Returns true: the server's own module stays out of it.
@@ -64,7 +71,7 @@ return function (parts, options)
 			session:close({ condition = "policy-violation",
 				text = "Encrypted server-to-server communication is required but was not offered" },
 				nil, "Could not establish encrypted connection to remote server");
-		elseif link.is_sidecar(session.from_host) then
+		elseif sidecars.are(session.from_host) then
 			give_up(session, "the sidecar's own domain does not federate", "not-allowed");
 		elseif not elements.is_token(stream_id) then
 			streams.warn_once(session, "the peer's stream ID has more than 256 or unusual characters: no dialback with %s",

@@ -37,24 +37,26 @@ if not jids[module.host] then
 	jids[#jids + 1] = module.host;
 end
 
-local link = module:require "link";
-local native = module:require "native";
 local parts = {
-	link = link, native = native,
-	streams = module:require "streams", peers = module:require "peers", elements = module:require "elements",
+	native = module:require "native", streams = module:require "streams", peers = module:require "peers",
+	mac = module:require "mac", wire = module:require "wire",
 };
-local streams, elements = parts.streams, parts.elements;
+parts.sidecars = module:require "sidecars" (parts.mac);
+local native, sidecars, streams = parts.native, parts.sidecars, parts.streams;
+parts.elements = module:require "elements" (parts.wire);
+parts.link = module:require "link" (parts);
+local elements, link = parts.elements, parts.link;
 parts.report = module:require "report" (parts, options);
 local report = parts.report;
 local front = module:require "front" (parts);
 local issue = module:require "issue" (parts, options);
 local verify = module:require "verify" (parts, options);
 local check = module:require "check" (parts, options);
-local isolation = module:require "isolation" (link);
+local isolation = module:require "isolation";
 
-link.use(jids);
+sidecars.use(jids);
 native.is_fallback = fallback == "native";
-link.skips_mute = native.is_fallback;
+sidecars.skips_mute = native.is_fallback;
 if fallback ~= "native" and fallback ~= "none" then
 	module:log("error", "dialback_sidecar_fallback: expected \"native\" or \"none\", got %q; using \"none\"", fallback);
 end
@@ -80,7 +82,7 @@ end
 -- With the fallback, settle what waits for a mute sidecar now, issues before checks: two servers
 -- with mute sidecars would otherwise wait for each other until s2s_timeout.
 function link.on_silence(jid)
-	if native.is_fallback and link.is_mute() then
+	if native.is_fallback and sidecars.are_mute() then
 		link.fail(jid .. " does not answer");
 	end
 end
@@ -128,7 +130,7 @@ local function on_result(event)
 		return check.on_request(session, element, stanza);
 	elseif streams.is_outbound(session) then
 		if element.type then return issue.on_result(session, element); end
-		elements.answer(session, element.raw, "error", "not-acceptable");
+		elements.answer(session, element, "error", "not-acceptable");
 		return true;
 	end
 end
@@ -183,14 +185,14 @@ local HOOKS = { -- event, handler, priority; the server's own module is at 0 and
 local function on_component_authenticated(event)
 	local jid = event.session.host;
 	outage_logged_at = -math.huge;
-	link.on_connected(jid);
+	sidecars.trust(jid);
 	module:log("info", "dialback-sidecar connected as %s and decides every dialback of this server", jid);
 	parts.report.flush();
 end
 
 local function on_component_disconnected(event)
 	local jid = event.session.host;
-	if link.on_disconnected(jid, event.session) and not link.is_up() then
+	if link.on_disconnected(jid, event.session) and not sidecars.any_up() then
 		outage_logged_at = now();
 		module:log("warn", "dialback-sidecar disconnected from %s and there is no other: %s. Is it running?", jid,
 			outage_effect());
@@ -206,10 +208,10 @@ local function adopt(name)
 	for _, hook in ipairs(HOOKS) do
 		module:hook_object_event(host.events, hook[1], hook[2], hook[3]);
 	end
-	if not link.is_sidecar(name) then return; end
+	if not sidecars.are(name) then return; end
 	if host.type ~= "component" then
 		module:log("error", "dialback_sidecar_jids: %s is not a Component of this server; left out", name);
-		link.forget(name);
+		sidecars.forget(name);
 		return;
 	end
 	isolation.apply(host);
@@ -225,7 +227,7 @@ local function release(name)
 		module:unhook_object_event(host.events, hook[1], hook[2]);
 	end
 	link.fail(name .. " was deactivated", name);
-	if not link.is_sidecar(name) then return; end
+	if not sidecars.are(name) then return; end
 	isolation.lift(host);
 	module:unhook_object_event(host.events, "component-authenticated", on_component_authenticated);
 	module:unhook_object_event(host.events, "component-disconnected", on_component_disconnected);
@@ -241,7 +243,7 @@ local orphan; -- the sidecar's session on our own host, when that is being deact
 
 local function on_host_deactivating(event)
 	local component = event.host_session.modules.component;
-	local session = link.is_sidecar(event.host) and component and component.session;
+	local session = sidecars.are(event.host) and component and component.session;
 	if not session then return; end
 	if event.host == module.host then
 		orphan = session; -- module.unload comes next

@@ -69,6 +69,13 @@ function peers.chain_status(session)
 	return text ~= "" and text or session.cert_chain_status;
 end
 
+-- Why SASL EXTERNAL did not do, for the record; nil where that was out of question.
+function peers.external_of(session)
+	local said = session.external_auth;
+	if not session.secure or said == "succeeded" then return nil; end
+	return said == "failed" and "refused" or said == "offered" and "unused" or "not-offered";
+end
+
 local function has_valid_certificate(session, domain)
 	if session.cert_chain_status ~= "valid" then return false; end
 	if domain == session.from_host and session.cert_identity_status == "valid" then return true; end

@@ -1,7 +1,5 @@
 -- Telling the sidecar what became of each domain pair, in batches. Best effort: nothing waits for it.
 
-local st = require "util.stanza";
-
 local BATCH = 64;
 local FLUSH_SECONDS = 1;
 local MAX_WAITING = 1024;
@@ -9,29 +7,36 @@ local MAX_WAITING = 1024;
 local roles = { initiating = "sender"; receiving = "target"; authoritative = "sender" }; -- which domain is local
 
 return function (parts, options)
-	local link, streams, elements = parts.link, parts.streams, parts.elements;
+	local link, sidecars, streams, elements = parts.link, parts.sidecars, parts.streams, parts.elements;
+	local wire = parts.wire;
+	local OUTCOME = wire.kind("outcome", { "mechanism", "role", "sender", "stream", "target", "type" });
 	local report = {};
 	local waiting, dropped = {}, 0; -- outcomes in the order they came
 	local timer;
 
-	local function send(host, batch)
-		link.ask {
-			host = host; job = "report"; iq_type = "set"; seconds = options.seconds;
-			payload = function ()
-				local e = st.stanza("report", { xmlns = link.xmlns });
-				for _, outcome in ipairs(batch) do e:tag("outcome", outcome):up(); end
-				return e;
-			end;
-			done = function (_, problem)
-				if problem then module:log("debug", "%d outcomes were not reported: %s", #batch, problem); end
-			end;
-		};
+	local job = link.job { name = "report", seconds = options.seconds, iq_type = "set",
+		kind = wire.kind("report", {}) };
+
+	function job:children()
+		local children = { covered = {} };
+		for i, outcome in ipairs(self.outcomes) do
+			children[i], children.covered[i] = wire.element(OUTCOME, outcome);
+		end
+		return children;
+	end
+
+	function job:done(_, problem)
+		if problem then module:log("debug", "%d outcomes were not reported: %s", #self.outcomes, problem); end
+	end
+
+	local function send(host, outcomes)
+		link.ask(job, { host = host, outcomes = outcomes });
 	end
 
 	-- One batch per local domain: each must belong to the link on its own.
 	function report.flush()
 		timer = nil;
-		if #waiting == 0 or not link.is_up() then return; end
+		if #waiting == 0 or not sidecars.any_up() then return; end
 		if dropped > 0 then
 			module:log("debug", "%d outcomes were dropped while no sidecar was connected", dropped);
 			dropped = 0;
