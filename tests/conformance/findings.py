@@ -28,7 +28,7 @@ async def answer_or_end(
     except StreamEnded:
         return how_it_ended(stream)
     except TimeoutError:
-        return "no answer"
+        return "nothing is said"
 
 
 def how_it_ended(stream: RawStream) -> str:

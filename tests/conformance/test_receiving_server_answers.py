@@ -114,4 +114,4 @@ async def test_invalid_key_of_the_only_pair_closes_the_stream(guests: Guests, fi
     peer, stream, _ = await refused(guests)
     await peer.request(stream, target=CAPULET)
     answer = await answer_or_end(stream, RESULT)
-    find(yes_if(stream.ended, f"then {answer}"))
+    find(yes_if(stream.ended, f"the next request is answered {answer}"))
