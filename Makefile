@@ -3,7 +3,7 @@
 VENV := .venv
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint bench servers clean
+.PHONY: help demo test lint bench soak servers clean
 
 help:
 	@echo "make demo         two real servers, a message each way, who decided what"
@@ -11,10 +11,8 @@ help:
 	@echo "make demo STOCK=1 ejabberd stays on its own dialback"
 	@echo "make test         all tests, on real servers (TESTS=tests/keys for some)"
 	@echo "make lint         ruff, mypy, luacheck"
-	@echo "make bench        handshakes, native and bolted-on side by side (ARGS=--quick)"
-	@echo "make bench-keyd   the key service beside a Prosody that answers db:verify"
-	@echo "make bench-check  checks a second beside stock inbound handshakes"
-	@echo "make bench-api    the admin API beside 200 handshakes a second"
+	@echo "make bench        all benchmarks, one table of ratios (ARGS='--quick', or names)"
+	@echo "make soak         200,000 handshakes, floods, an hour of fuzzing (ARGS=--quick, or names)"
 
 demo: $(READY) servers
 	@$(VENV)/bin/dialback-sidecar demo $(if $(ONCE),--once) $(if $(STOCK),--stock)
@@ -29,10 +27,12 @@ lint: $(READY)
 		else echo "luacheck is not installed (Debian: lua-check)"; fi
 
 bench: $(READY) servers
-	@$(VENV)/bin/python -m bench.handshake $(ARGS)
+	@$(VENV)/bin/python -m bench $(ARGS)
 
-bench-%: $(READY) servers
-	@$(VENV)/bin/python -m bench.$* $(ARGS)
+soak: $(READY)
+	@$(VENV)/bin/python -c "import atheris" 2>/dev/null || \
+		$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	@$(VENV)/bin/python -m bench.soak $(ARGS)
 
 servers:
 	@.ci/servers

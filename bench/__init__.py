@@ -1,7 +1,8 @@
-"""How fast a server federates with the sidecar, beside the same server without it.
+"""How fast the sidecar is, and how fast a server federates with it, beside the same without it.
 
-    python -m bench.handshake [--quick] [--json FILE]
+    python -m bench [NAME ...] [--quick] [--json FILE]
 
-`contenders` starts the servers, `inbound`, `outbound` and `verify` are the loads, `dns` answers
-for their peers, `cpu` reads what each process used, `report` makes the table.
+`suites` lists the benchmarks, `report` makes one table of their `comparison`s. In `handshake`
+the `contenders` are servers, `inbound`, `outbound` and `verify` the loads, `dns` answers for
+their peers, `cpu` reads what each process used.
 """

@@ -1,7 +1,5 @@
 """The admin API under load, with the daemon answering handshakes beside it.
 
-    python -m bench.api [--seconds N] [--handshakes N]
-
 Handshakes (an issue and a verify each) come over a component link at a steady rate, first alone,
 then beside each API load. Told are requests per second and times of the API, and what it costs
 the handshakes: their median and 99th percentile beside it.
@@ -9,7 +7,6 @@ the handshakes: their median and 99th percentile beside it.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,7 +16,10 @@ from tempfile import TemporaryDirectory
 
 import aiohttp
 
+from bench.comparison import MEDIAN, P99, RATE, Comparison, Line
 from bench.link_server import DOMAIN, LinkServer
+from bench.run import Run
+from bench.sample import Sample, summary
 from sidecar.lab.process import Process
 from sidecar.lab.sidecar import ENVIRONMENT, command
 
@@ -49,30 +49,53 @@ LOADS: dict[str, Request] = {
 }
 
 
-async def measure(seconds: float, handshakes: float) -> None:
-    """Print a table."""
+HANDSHAKES_PER_SECOND = 200.0
+_ALONE = "(none)"
+
+
+async def compare(run: Run) -> list[Comparison]:
+    """The requests themselves, and the handshakes beside them with those that were alone."""
+    seconds, rate = (0.4, 50.0) if run.quick else (5.0, HANDSHAKES_PER_SECOND)
+    requests: dict[str, list[Sample]] = {}
+    handshakes: dict[str, list[Sample]] = {}
     async with _daemon() as (link, session):
-        print(
-            f"{handshakes:g} handshakes/s for {seconds:g} s with each load, one request at a time"
-        )
-        print(f"{'load':<22} {'req/s':>7} {'p50 ms':>7} {'p99 ms':>7}   handshakes: p50 ms  p99 ms")
-        running = asyncio.ensure_future(link.shake_hands(handshakes))
+        running = asyncio.ensure_future(link.shake_hands(rate))
         await asyncio.sleep(min(1.0, seconds))  # warm up
-        await _round("(none)", None, link, session, seconds)
-        for name, request in LOADS.items():
-            await _round(name, request, link, session, seconds)
+        for _ in run.each_round():
+            for name, request in {_ALONE: None, **LOADS}.items():
+                failed = link.failed
+                took = await _load(request, link, session, seconds)
+                if request is not None:
+                    requests.setdefault(name, []).append(summary(took, 0, seconds))
+                sample = summary(list(link.seconds), link.failed - failed, seconds)
+                handshakes.setdefault(name, []).append(sample)
         running.cancel()
-        if link.failed:
-            print(f"{link.failed} handshakes were not valid")
+    alone = handshakes.pop(_ALONE)
+    shaken = f"handshakes at {rate:g}/s"
+    return [
+        Comparison(
+            "admin API, one request at a time",
+            "",
+            "",
+            base={},
+            ours=requests,
+            lines=[Line(name, measure) for name in LOADS for measure in (RATE, P99)],
+        ),
+        Comparison(
+            f"{shaken} beside it",
+            "alone",
+            "beside requests",
+            base=dict.fromkeys(handshakes, alone),
+            ours=handshakes,
+            lines=[Line(name, measure) for name in LOADS for measure in (MEDIAN, P99)],
+        ),
+    ]
 
 
-async def _round(
-    name: str,
-    request: Request | None,
-    link: LinkServer,
-    session: aiohttp.ClientSession,
-    seconds: float,
-) -> None:
+async def _load(
+    request: Request | None, link: LinkServer, session: aiohttp.ClientSession, seconds: float
+) -> list[float]:
+    """Have it asked for `seconds`; return what each request took. The handshakes' are in `link`."""
     link.seconds.clear()
     took: list[float] = []
     end = time.perf_counter() + seconds
@@ -85,15 +108,7 @@ async def _round(
             await asyncio.sleep(0.01)
     if request is None:
         await asyncio.sleep(seconds)
-    api = f"{len(took) / seconds:7.0f} {_ms(took, 50)} {_ms(took, 99)}"
-    print(f"{name:<22} {api}               {_ms(link.seconds, 50)} {_ms(link.seconds, 99)}")
-
-
-def _ms(seconds: list[float], percentile: int) -> str:
-    if not seconds:
-        return f"{'-':>7}"
-    ordered = sorted(seconds)
-    return f"{ordered[min(len(ordered) - 1, len(ordered) * percentile // 100)] * 1000:7.2f}"
+    return took
 
 
 @asynccontextmanager
@@ -122,15 +137,3 @@ async def _daemon() -> AsyncIterator[tuple[LinkServer, aiohttp.ClientSession]]:
                     yield link, session
             finally:
                 await process.stop(grace_seconds=10)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="the admin API under load, beside handshakes")
-    parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--handshakes", type=float, default=200.0, help="per second")
-    options = parser.parse_args()
-    asyncio.run(measure(options.seconds, options.handshakes))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,5 @@
 """The authority listener beside Prosody and ejabberd: `db:verify` answered, all on one core.
 
-    python -m bench.authority [--quick] [--json FILE]
-
 Each round every one of them verifies as many keys that are right, one after the other. Ours were
 issued by the key service a moment before and are asked about once: each verify goes through the
 listener, the socket and the ledger, and is on disk before its answer. The daemon and the key
@@ -10,27 +8,22 @@ service share one core, as the native servers have it in their turn; the load ha
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import itertools
-import json
-import os
-import platform
 import re
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import uvloop
-
 from bench import cpu
-from bench.contenders import ENDLESS, Cores
+from bench.comparison import CPU_OF_ALL, MEDIAN, RATE, Bound, Comparison, Line
+from bench.contenders import ENDLESS, Cores, pin
 from bench.dns import WildcardDns
 from bench.outbound import IssuedKey
-from bench.report import Results, as_json, disturbance, table
+from bench.report import Results
+from bench.run import Run
 from bench.sample import Sample, measured
 from bench.verify import VerifyLoad
 from sidecar.key_client import KeyClient
@@ -95,8 +88,7 @@ async def answerers(directory: Path, cores: Cores) -> AsyncIterator[dict[str, An
         }
         for answerer in found.values():
             for pid in answerer.pids.values():
-                for thread in Path(f"/proc/{pid}/task").iterdir():
-                    os.sched_setaffinity(int(thread.name), {cores.server})
+                pin(pid, cores.server)
         yield found
 
 
@@ -189,53 +181,43 @@ async def _run(answerer: Answerer, load: Load) -> Sample:
         requests.close()
 
 
-async def measure(*, rounds: int, loads: Sequence[Load]) -> Results:
+async def measure(run: Run, loads: Sequence[Load]) -> Results:
     """Interleaved rounds of all loads on all answerers."""
     found: dict[str, dict[str, list[Sample]]] = {}
     cores = Cores.choose(together=False)
     with throwaway_directory() as directory:
-        os.sched_setaffinity(0, {cores.load})
         async with answerers(directory, cores) as all_of_them:
-            for load in QUICK:
-                for answerer in all_of_them.values():
-                    await _run(answerer, load)
-            for number in range(1, rounds + 1):
-                print(f"round {number} of {rounds}", file=sys.stderr, flush=True)
-                for load in loads:
-                    for name, answerer in all_of_them.items():
-                        sample = await _run(answerer, load)
-                        found.setdefault(name, {}).setdefault(load.name, []).append(sample)
+            with cores.load_alone():
+                for load in QUICK:
+                    for answerer in all_of_them.values():
+                        await _run(answerer, load)
+                for _ in run.each_round():
+                    for load in loads:
+                        for name, answerer in all_of_them.items():
+                            sample = await _run(answerer, load)
+                            found.setdefault(name, {}).setdefault(load.name, []).append(sample)
     return found
 
 
-def beside(found: Results, native: str) -> Results:
-    """The results of the listener and of one native server, which come first."""
-    return {native: found[native], "authority": found["authority"]}
-
-
-def main() -> int:
-    """Run, print the tables, return the exit status: 1 when anything failed."""
-    parser = argparse.ArgumentParser(prog="bench.authority", description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="few verifies: does it work at all?")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples there")
-    parser.add_argument("--rounds", type=int, help="rounds of all loads (5; quick: 1)")
-    arguments = parser.parse_args()
-    rounds = arguments.rounds or (1 if arguments.quick else 5)
-    try:
-        found = uvloop.run(measure(rounds=rounds, loads=QUICK if arguments.quick else FULL))
-    except LabError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
-    natives = [name for name in found if name != "authority"]
-    for native in natives:
-        print("\n".join(table(beside(found, native))))
-    print(f"others had {disturbance(found):.0%} of the servers' core meanwhile")
-    if arguments.json is not None:
-        machine = {"machine": platform.platform(), "cores": os.cpu_count(), "rounds": rounds}
-        tables = {native: as_json(beside(found, native)) for native in natives}
-        arguments.json.write_text(json.dumps({"settings": machine} | tables, indent=1) + "\n")
-    return int(any(s.failed for by_load in found.values() for ss in by_load.values() for s in ss))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+async def compare(run: Run) -> list[Comparison]:
+    """Beside each of the native servers: not less than Prosody, ejabberd is the goal."""
+    loads = QUICK if run.quick else FULL
+    found = await measure(run, loads)
+    ours = found["authority"]
+    return [
+        Comparison(
+            "db:verify answered",
+            native,
+            "the authority listener",
+            base=base,
+            ours=ours,
+            lines=[
+                Line(loads[0].name, RATE, Bound(at_least=1) if native == "Prosody" else None),
+                *(Line(load.name, RATE) for load in loads[1:]),
+                *(Line(load.name, CPU_OF_ALL) for load in loads),
+                Line(loads[-1].name, MEDIAN),
+            ],
+        )
+        for native, base in found.items()
+        if native != "authority"
+    ]

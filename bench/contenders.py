@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +36,16 @@ class Cores:
         server, load = cores[0], cores[-1]
         middle = cores[1] if len(cores) > 2 else load
         return cls(server, server if together else middle, load)
+
+    @contextmanager
+    def load_alone(self) -> Iterator[None]:
+        """Keep this process on the load's core."""
+        before = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {self.load})
+        try:
+            yield
+        finally:
+            os.sched_setaffinity(0, before)
 
 
 @dataclass(frozen=True)
@@ -93,7 +103,7 @@ async def _contender(
     )
     server = await SERVERS[options.server](stack, request)
     pids = {"server": server.pid}
-    _pin(server.pid, options.cores.server)
+    pin(server.pid, options.cores.server)
     if server.link is not None:
         settings = SidecarSettings(
             [server.link],
@@ -105,7 +115,7 @@ async def _contender(
         (keyd,) = cpu.children(sidecar.pid)
         pids |= {"sidecar": sidecar.pid, "keyd": keyd}
         for pid in (sidecar.pid, keyd):
-            _pin(pid, options.cores.sidecar)
+            pin(pid, options.cores.sidecar)
     local = await component.connect(
         request.local_sender, SECRET, server.address, server.component_port
     )
@@ -113,7 +123,7 @@ async def _contender(
     return Contender(name, request.domain, server.address, server.s2s_port, local, pids)
 
 
-def _pin(pid: int, core: int) -> None:
+def pin(pid: int, core: int) -> None:
     """Keep all threads of a process, and what they will start, on one core."""
     for thread in Path(f"/proc/{pid}/task").iterdir():
         os.sched_setaffinity(int(thread.name), {core})

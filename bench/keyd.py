@@ -1,37 +1,30 @@
 """The key service through its socket: pairs of issue and verify, journal on.
 
-    python -m bench.keyd [--quick] [--json FILE]
-
 Beside it, in the same run and on the same core, a Prosody that answers `db:verify` natively.
 A pair of ours is two requests, each of which is written to the disk before its answer.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import platform
-import statistics
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import uvloop
-
+from bench.comparison import MEDIAN, P99, RATE, Comparison, Line, cpu_of
 from bench.contenders import Cores
 from bench.dns import WildcardDns
 from bench.keyd_load import BenchedKeyd, PairStream, run_pairs, triples
 from bench.outbound import IssuedKey
+from bench.run import Run
 from bench.sample import Sample, measured
 from bench.verify import VerifyLoad
 from sidecar.keys.dialback_key import KeyMaker, key_message
 from sidecar.lab.addresses import fresh_address
 from sidecar.lab.directory import throwaway_directory
-from sidecar.lab.faults import LabError
 from sidecar.lab.prosody import Prosody
 from sidecar.lab.prosody_config import ProsodySettings
 
@@ -40,20 +33,20 @@ _NATIVE_DOMAIN = "native.example"
 _DOMAINS = 10_000
 _FEW_DOMAINS = 100
 _ELSEWHERE = 100_000_000
+_LOAD = "verdicts"
 OURS, THEIRS = "keyd", "Prosody"
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Pairs in one run at each number outstanding, rounds, and the sizes the ledger grows to."""
+    """Pairs in one run at each number outstanding, and the sizes the ledger grows to."""
 
     pairs: dict[int, int]
-    rounds: int
     entries: tuple[int, ...]
 
 
-FULL = Scale({1: 2_000, 64: 20_000}, 5, (1_000, 30_000, 1_000_000))
-QUICK = Scale({1: 200, 64: 1_000}, 1, (1_000, 5_000))
+FULL = Scale({1: 2_000, 64: 20_000}, (1_000, 30_000, 1_000_000))
+QUICK = Scale({1: 200, 64: 1_000}, (1_000, 5_000))
 
 
 @dataclass
@@ -67,11 +60,39 @@ class Measured:
     killed_start_seconds: float = 0.0
 
 
-async def measure(scale: Scale) -> Measured:
+async def compare(run: Run) -> list[Comparison]:
+    """Beside Prosody, with one pair and with many outstanding; what the ledger holds in notes."""
+    found = await measure(QUICK if run.quick else FULL, run)
+    return [
+        Comparison(
+            f"the key service, {window} outstanding",
+            "Prosody's db:verify",
+            "pairs of issue and verify",
+            base={_LOAD: found.beside[THEIRS][window]},
+            ours={_LOAD: found.beside[OURS][window]},
+            lines=[Line(_LOAD, measure) for measure in (RATE, MEDIAN, P99, cpu_of("server"))],
+            notes=list(notes(found)) if window == max(found.beside[OURS]) else [],
+        )
+        for window in found.beside[OURS]
+    ]
+
+
+def notes(found: Measured) -> Iterator[str]:
+    """What a pair and the memory cost as the ledger grows, and a start with all that in it."""
+    for entries, mib in found.resident_mib.items():
+        sample = found.by_entries.get(entries)
+        cost = f"{sample.cpu_each('server') * 1e6:.1f} µs of CPU a pair, " if sample else ""
+        yield f"{entries:,} live entries: {cost}{mib:.1f} MiB resident"
+    yield (
+        f"start at that size: {found.clean_start_seconds:.2f} s after a clean stop, "
+        f"{found.killed_start_seconds:.2f} s after SIGKILL"
+    )
+
+
+async def measure(scale: Scale, run: Run) -> Measured:
     """Let both take turns, then fill the ledger of another keyd and start it again."""
     found = Measured()
     cores = Cores.choose(together=False)
-    os.sched_setaffinity(0, {cores.load})
     async with AsyncExitStack() as stack:
         directory = stack.enter_context(throwaway_directory())
         dns = await stack.enter_async_context(WildcardDns(fresh_address()))
@@ -84,11 +105,11 @@ async def measure(scale: Scale) -> Measured:
         native = Prosody(settings, directory=directory / "native", dns=dns, publish=False)
         await stack.enter_async_context(native)
         os.sched_setaffinity(native.pid, {cores.server})
+        stack.enter_context(cores.load_alone())
         async with _keyd(directory / "beside", cores.server) as (keyd, stream):
             fresh = triples(_DOMAINS, 0)
             await run_pairs(stream, fresh, _DOMAINS, 64)
-            for number in range(1, scale.rounds + 1):
-                print(f"round {number} of {scale.rounds}", file=sys.stderr, flush=True)
+            for _ in run.each_round():
                 await _take_turns(scale, native, keyd, stream, fresh, found)
         async with _keyd(directory / "growing", cores.server) as (keyd, stream):
             await _grow(scale, keyd, stream, found)
@@ -166,53 +187,3 @@ async def _grow(scale: Scale, keyd: BenchedKeyd, stream: PairStream, found: Meas
         held = entries + count
     await run_pairs(stream, triples(_DOMAINS, _ELSEWHERE), _DOMAINS, 64, verify=False)
     found.resident_mib[held + _DOMAINS] = keyd.resident_mib()
-
-
-MEASURES: dict[str, Callable[[Sample], float]] = {
-    "rate, /s": lambda sample: sample.rate,
-    "p50, ms": lambda sample: sample.p50_seconds * 1e3,
-    "p99, ms": lambda sample: sample.p99_seconds * 1e3,
-    "CPU, µs each": lambda sample: sample.cpu_each("server") * 1e6,
-}
-
-
-def report(found: Measured) -> Iterator[str]:
-    """The lines of the report. Ratios are taken within a round; their median is shown."""
-    for window in found.beside[OURS]:
-        ours, theirs = found.beside[OURS][window], found.beside[THEIRS][window]
-        heading = f"{window} outstanding"
-        yield f"{heading:24}{'keyd, pairs':>16}{'Prosody, verifies':>20}   ratio"
-        for name, of in MEASURES.items():
-            ratio = statistics.median(of(a) / of(b) for a, b in zip(ours, theirs, strict=True))
-            mine, native = (statistics.median(map(of, samples)) for samples in (ours, theirs))
-            yield f"  {name:22}{mine:16.2f}{native:20.2f}{ratio:8.2f}"
-    yield "live entries             CPU, µs a pair    resident, MiB"
-    for entries, mib in found.resident_mib.items():
-        sample = found.by_entries.get(entries)
-        cpu = f"{sample.cpu_each('server') * 1e6:.1f}" if sample else f"({_DOMAINS} domains)"
-        yield f"  {entries:<22}{cpu:>15}{mib:16.1f}"
-    yield f"start at that size: {found.clean_start_seconds:.2f} s after a clean stop,"
-    yield f"                    {found.killed_start_seconds:.2f} s after SIGKILL"
-
-
-def main() -> int:
-    """Run, print the report, return the exit status: 1 when anything failed."""
-    parser = argparse.ArgumentParser(prog="bench.keyd", description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="few pairs: does it work at all?")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there")
-    arguments = parser.parse_args()
-    try:
-        found = uvloop.run(measure(QUICK if arguments.quick else FULL))
-    except LabError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
-    print("\n".join(report(found)))
-    if arguments.json is not None:
-        machine = {"machine": platform.platform(), "cores": os.cpu_count()}
-        arguments.json.write_text(json.dumps(machine | asdict(found), indent=1) + "\n")
-    samples = [s for by in found.beside.values() for ss in by.values() for s in ss]
-    return int(any(sample.failed for sample in [*samples, *found.by_entries.values()]))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

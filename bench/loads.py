@@ -16,6 +16,11 @@ AT_ONCE = 32
 OUTSTANDING = 64
 VERIFY_STREAMS = 8
 
+INBOUND = "inbound handshakes, {} at once"
+OUTBOUND = "outbound handshakes, {} at once"
+VERIFY = f"db:verify, {OUTSTANDING} outstanding"
+VERIFY_AGAIN = f"db:verify repeated, {OUTSTANDING} outstanding"
+
 Load = Callable[[Contender, Peers], Awaitable[dict[str, Sample]]]
 
 
@@ -56,7 +61,7 @@ def _inbound(count: int, *, at_once: int) -> Load:
             return await peers.inbound.handshake(target, contender.address, contender.s2s_port)
 
         sample = await measured(contender.pids, lambda: repeat(once, count=count, at_once=at_once))
-        return {f"inbound handshakes, {at_once} at once": sample}
+        return {INBOUND.format(at_once): sample}
 
     return load
 
@@ -75,7 +80,7 @@ def _outbound(count: int, *, at_once: int) -> Load:
             )
         finally:
             outbound.close_verifier()
-        return {f"outbound handshakes, {at_once} at once": sample}
+        return {OUTBOUND.format(at_once): sample}
 
     return load
 
@@ -105,9 +110,6 @@ def _verify(count: int, repeats: int) -> Load:
         finally:
             requests.close()
             await peers.outbound.close_streams()
-        return {
-            f"db:verify, {OUTSTANDING} outstanding": first,
-            f"db:verify repeated, {OUTSTANDING} outstanding": again,
-        }
+        return {VERIFY: first, VERIFY_AGAIN: again}
 
     return load

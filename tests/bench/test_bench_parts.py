@@ -11,9 +11,10 @@ import dns.rdatatype
 import pytest
 
 from bench import cpu, report
+from bench.comparison import MEDIAN, RATE, Bound, Comparison, Line, ratios
 from bench.dns import WildcardDns, Zone
 from bench.quiet_sidecar import is_connected
-from bench.report import ratios
+from bench.run import Run
 from bench.sample import Sample, repeat
 from bench.verify import Counter
 from bench.wire import Stream
@@ -121,10 +122,9 @@ def _sample(rate: float, **cpu_seconds: float) -> Sample:
 
 
 def test_ratio_is_taken_within_each_round() -> None:
-    rate = report.measures(["server"])[0]
     native = [_sample(1000), _sample(100), _sample(10)]
     ours = [_sample(500), _sample(50), _sample(20)]
-    assert ratios(rate, native, ours) == pytest.approx([0.5, 0.5, 2.0])
+    assert ratios(RATE, native, ours) == pytest.approx([0.5, 0.5, 2.0])
 
 
 def test_table_names_every_process_and_what_failed() -> None:
@@ -135,6 +135,51 @@ def test_table_names_every_process_and_what_failed() -> None:
     assert any("CPU of sidecar" in line and " - " in line and "3,000" in line for line in lines)
     (whole,) = (line for line in lines if "CPU of all" in line)
     assert whole.endswith("4.00")
+
+
+def _comparison(line: Line, native: list[Sample], ours: list[Sample]) -> Comparison:
+    return Comparison("ejabberd", "native", "ours", {"load": native}, {"load": ours}, [line])
+
+
+@pytest.mark.parametrize(
+    ("bound", "reached"),
+    [
+        (Bound(at_least=0.5), True),
+        (Bound(at_least=0.6, goal=1), False),
+        (Bound(at_most=0.5), True),
+        (Bound(at_most=0.4), False),
+    ],
+)
+def test_median_of_the_ratios_is_what_has_to_reach_a_bound(bound: Bound, reached: bool) -> None:
+    native, ours = (
+        [_sample(1000), _sample(100), _sample(10)],
+        [_sample(500), _sample(1), _sample(9)],
+    )
+    comparison = _comparison(Line("load", RATE, bound), native, ours)
+    assert report.reached([comparison]) == (int(reached), 1)
+    verdict = "reached" if reached else "NOT REACHED"
+    assert list(report.summary([comparison]))[-1].endswith(f"{bound}: {verdict}")
+
+
+def test_bound_in_the_unit_of_the_measure_is_about_the_difference() -> None:
+    line = Line("load", MEDIAN, Bound(more=1))
+    slow = _sample(10)
+    slow.p50_seconds = 0.0021  # native: 1 ms
+    assert report.reached([_comparison(line, [_sample(10)], [slow])]) == (0, 1)
+    assert report.reached([_comparison(line, [_sample(10)], [_sample(10)])]) == (1, 1)
+
+
+def test_table_of_ratios_tells_what_failed() -> None:
+    ours = _sample(5)
+    ours.failed = 3
+    lines = list(report.summary([_comparison(Line("load", RATE), [_sample(10)], [ours])]))
+    assert lines[1:3] == ["ejabberd: ours beside native", "  3 FAILED"]
+    assert lines[3].split()[-3:] == ["10.0", "5.00", "0.50"]
+
+
+def test_no_round_begins_when_the_time_is_over() -> None:
+    assert list(Run(rounds=3, seconds=60).each_round()) == [1, 2, 3]
+    assert list(Run(rounds=3, seconds=0).each_round()) == [1]
 
 
 async def test_repeat_counts_failures_apart_from_latencies() -> None:
