@@ -30,7 +30,9 @@ from sidecar.protocol.authority_states import TRANSITIONS, Input, State
 from sidecar.protocol.events import AnswerDropped, Cause, StreamClosed, TlsWanted
 from sidecar.protocol.xml import Element, Limits, StreamEnd, StreamPart, StreamStart, XmlStream
 
-AUTHORITY_LIMITS = Limits(stream_bytes=1 << 62, element_bytes=8_192, depth=8, elements=64)
+AUTHORITY_LIMITS = Limits(
+    stream_bytes=1 << 62, element_bytes=8_192, depth=8, elements=64, names=16_384
+)
 """A standing stream may carry requests for ever; what it makes the parser remember is bounded."""
 
 NOT_OURS = Verdict.error(Condition.ITEM_NOT_FOUND, "domain-not-ours")
@@ -136,14 +138,17 @@ class AuthorityStream:
             return
         self._out += requests.write_answer(asked.said, verdict).encode()
         self._pending -= 1
-        if type(asked) is ResultAsked and verdict.outcome is Outcome.VALID:
-            self._authorised = True
-        elif type(asked) is ResultAsked and verdict.outcome is Outcome.INVALID:
-            if not self._authorised:
-                self.close("not-authorized")  # XEP-0220 §2.2.1: no other pair is verified on it
-                return
+        if type(asked) is ResultAsked:
+            self._authorise(verdict)
         if not self._pending and self._state is State.ENDING:
             self._step(Input.ANSWERED)
+
+    def _authorise(self, verdict: Verdict) -> None:
+        """A stream that is refused, and authorised for no other pair, ends (XEP-0220 §2.2.1)."""
+        if verdict.outcome is Outcome.VALID:
+            self._authorised = True
+        elif verdict.outcome is Outcome.INVALID and not self._authorised:
+            self.close("not-authorized")
 
     def close(self, condition: str | None = None) -> None:
         """End the stream from our side, maybe with a stream error. Harmless when it is over."""

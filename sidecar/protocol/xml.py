@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NoReturn
+from itertools import islice
+from typing import Any, NoReturn
 from xml.parsers import expat
 
 from sidecar.errors import StreamViolation, shorten
@@ -18,11 +19,13 @@ _SEPARATOR = " "  # between namespace and local name; no local name holds one
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a peer may cost us. All but `stream_bytes` are for one header or first-level element.
+    """What a peer may cost us. `stream_bytes` and `names` are for the whole stream, the others for
+    one header or first-level element.
 
     `element_bytes` counts from the end of the element before it; `depth` counts the first-level
     element as 1; `elements` counts the first-level element and everything in it. An element
     that comes byte by byte costs the square of its size: hence no more than any peer needs.
+    `names` are the characters of all different names and namespaces, which expat never forgets.
     """
 
     stream_bytes: int = 131_072
@@ -30,6 +33,7 @@ class Limits:
     depth: int = 16
     attributes: int = 32
     elements: int = 512
+    names: int = 32_768
 
 
 @dataclass(slots=True)
@@ -84,7 +88,10 @@ class XmlStream:
         self._fed = 0  # bytes given to expat
         self._boundary = 0  # byte index at which the current element's cost begins
         self._incomplete = b""  # the beginning of a character
-        self._expat = _new_expat(self)
+        self._names: dict[str | None, str | None] = {}  # what expat has met; it keeps them there
+        self._counted = 0  # of these names, and their characters:
+        self._name_characters = 0
+        self._expat = _new_expat(self, self._names)
 
     def feed(self, data: bytes) -> None:
         """Parse `data`. Raises StreamViolation; `parts` still gives what was complete before."""
@@ -149,6 +156,8 @@ class XmlStream:
             self._prefixes[prefix or ""] = uri or ""
 
     def on_start(self, tag: str, attributes: dict[str, str]) -> None:
+        if len(self._names) > self._counted:
+            self._count_names()
         if len(attributes) > self._limits.attributes:
             _exceeded("attributes per element", self._limits.attributes)
         namespace, _, name = tag.rpartition(_SEPARATOR)
@@ -166,6 +175,13 @@ class XmlStream:
         if self._open:
             self._open[-1].children.append(element)
         self._open.append(element)
+
+    def _count_names(self) -> None:
+        for name in islice(self._names, self._counted, None):
+            self._name_characters += len(name or "")
+        self._counted = len(self._names)
+        if self._name_characters > self._limits.names:
+            _exceeded("characters of names in one stream", self._limits.names)
 
     def on_end(self, tag: str) -> None:
         if not self._open:
@@ -186,8 +202,8 @@ class XmlStream:
             self._boundary = self._expat.CurrentByteIndex + len(text)
 
 
-def _new_expat(stream: XmlStream) -> expat.XMLParserType:
-    parser = expat.ParserCreate("utf-8", _SEPARATOR)
+def _new_expat(stream: XmlStream, names: dict[Any, Any]) -> expat.XMLParserType:
+    parser = expat.ParserCreate("utf-8", _SEPARATOR, names)
     # COMPAT(expat 2.6): without this an element that arrives in two segments is held back
     if hasattr(parser, "SetReparseDeferralEnabled"):
         parser.SetReparseDeferralEnabled(False)
