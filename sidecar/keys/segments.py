@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -23,6 +24,14 @@ class Segment:
         self.by_zone: dict[int, int] = {}
 
 
+@dataclass(frozen=True, slots=True)
+class ExpiredSegment:
+    """The entries of a minute in which every key has expired: only that they were."""
+
+    start_ms: int
+    entries: frozenset[bytes]
+
+
 class Segments:
     """Live segments, newest first, and behind them the ones in which every key has expired.
 
@@ -34,7 +43,7 @@ class Segments:
         self._limits = limits
         self._own_max_entries = own_max_entries
         self.live: list[Segment] = []
-        self.expired: list[Segment] = []
+        self.expired: list[ExpiredSegment] = []
         self._undo: list[tuple[dict[Any, int], Any, int | None]] = []
 
     def advance(self, now_ms: int) -> Segment:
@@ -44,12 +53,13 @@ class Segments:
             self.live.insert(0, Segment(start_ms))
             span_ms = SEGMENT_MS + self._limits.lifetime_ms
             while self.live[-1].start_ms + span_ms <= now_ms:
-                self.expired.insert(0, self.live.pop())
+                over = self.live.pop()
+                self.expired.insert(0, ExpiredSegment(over.start_ms, frozenset(over.entries)))
         while self.expired and self._forgettable(self.expired[-1], now_ms):
             self.expired.pop()
         return self.live[0]
 
-    def _forgettable(self, segment: Segment, now_ms: int) -> bool:
+    def _forgettable(self, segment: ExpiredSegment, now_ms: int) -> bool:
         return (
             segment.start_ms + SEGMENT_MS + self._limits.memory_ms <= now_ms
             or self.count + sum(len(each.entries) for each in self.expired) > self._limits.entries
@@ -58,8 +68,9 @@ class Segments:
     @property
     def kept_from_ms(self) -> int:
         """The start of the oldest segment that is still needed."""
-        kept = self.expired or self.live
-        return kept[-1].start_ms if kept else 0
+        if self.expired:
+            return self.expired[-1].start_ms
+        return self.live[-1].start_ms if self.live else 0
 
     @property
     def count(self) -> int:
