@@ -33,6 +33,8 @@ from sidecar.protocol.authority_events import (
 from sidecar.protocol.authority_states import TRANSITIONS, Input, State
 from sidecar.protocol.authority_stream import AuthorityStream
 from sidecar.protocol.events import AnswerDropped, Cause, StreamClosed, TlsWanted
+from sidecar.protocol.stream import quoted
+from sidecar.protocol.xml import Element, XmlStream
 
 OURS = ("capulet.example", "rooms.capulet.example", "bücher.example")
 OUR_HEADER = (
@@ -131,9 +133,6 @@ attribute = st.text(
 @given(target=attribute, stream=attribute, data=st.data())
 def test_answer_echoes_whatever_was_asked(target, stream, data):
     """Invariant: parsed again, an answer has the request's attributes, the first two swapped."""
-    from sidecar.protocol.stream import quoted
-    from sidecar.protocol.xml import Element, XmlStream
-
     sender = data.draw(st.sampled_from(OURS) | attribute)
     stream_ = new_stream()
     stream_.receive_data(HEADER.encode())
@@ -367,7 +366,9 @@ def test_invalid_result_ends_a_stream_that_nothing_else_has_authorised():
     stream.data_to_send()
     stream.answer(question, Verdict.invalid("answer-invalid"))
     assert stream.data_to_send() == (
-        b"<db:result from='capulet.example' to='montague.example' type='invalid'/></stream:stream>"
+        b"<db:result from='capulet.example' to='montague.example' type='invalid'/>"
+        b"<stream:error><not-authorized xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>"
+        b"</stream:error></stream:stream>"
     )
     assert stream.closed
 
