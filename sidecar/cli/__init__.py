@@ -39,3 +39,15 @@ add_commands(main)
 peer = main.commands["peer"]
 assert isinstance(peer, click.Group)
 peer.add_command(peer_list)
+
+
+def _say_all_of_it(group: click.Group) -> None:
+    """click would cut the first sentence of a command where its list gets too wide; folded, it is
+    whole."""
+    for each in group.commands.values():
+        each.short_help = (each.help or "").partition("\n\n")[0].partition(". ")[0].rstrip(".")
+        if isinstance(each, click.Group):
+            _say_all_of_it(each)
+
+
+_say_all_of_it(main)

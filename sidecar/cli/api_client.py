@@ -24,6 +24,7 @@ EXIT_REFUSED = 1
 SEPARATE_TOKEN = Path("/var/lib/dialback-keyd/admin-token")
 _TIMEOUT_SECONDS = 30.0
 _HINTS = {
+    "invalid-input": "see --help for what it takes; a time looks like 2026-11-20T17:00:00Z",
     "token-missing": "give a token with --token-file, or run this as root",
     "token-unknown": "the key service does not know this token; make one with `token create`",
     "token-expired": "make another one with `token create`",

@@ -16,10 +16,10 @@ from sidecar.keys.messages import Backup, Done
 @admin_socket_option
 @json_option
 def backup(file: Path, admin_socket: Path, as_json: bool) -> None:
-    """Have the key service write a copy of its store, still sealed, to FILE.
+    """Copy the secret store, still sealed, to FILE.
 
-    It opens with the key-encryption key only: keep that elsewhere. `dialback-keyd --restore FILE`
-    puts it in place of a store that is lost.
+    The key service writes it. It opens with the key-encryption key only: keep that elsewhere.
+    `dialback-keyd --restore FILE` puts it in place of a store that is lost.
 
     Example: dialback-sidecar backup /var/backups/dialback-keys
     """

@@ -31,4 +31,6 @@ def load_or_exit(path: Path) -> Config:
         return load(path)
     except ConfigError as error:
         click.echo(error, err=True)
+        if not path.exists():
+            click.echo("hint: name the file with --config or DIALBACK_SIDECAR_CONFIG", err=True)
         sys.exit(EXIT_CONFIG)

@@ -22,7 +22,7 @@ _JOBS = ("issue", "verify", "check")
 @click.option("--once", is_flag=True, help="End after both messages; status 1 if anything failed.")
 @click.option("--stock", is_flag=True, help="Leave ejabberd on its own dialback.")
 def demo(once: bool, stock: bool) -> None:
-    """Two real servers that never met exchange a message each way.
+    """Let two real servers exchange a message each way.
 
     Prosody hosts capulet.example, ejabberd montague.example, and one sidecar decides for both.
     They are started for this on loopback addresses of their own, and nothing of them is left

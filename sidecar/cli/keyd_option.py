@@ -21,8 +21,8 @@ EXIT_UNAVAILABLE = 1
 _Wanted = TypeVar("_Wanted", bound=Reply)
 
 _REASONS = {
-    "no-such-domain": "that domain has no secret",
-    "no-such-version": "there is no such version, or its secret is gone already",
+    "no-such-domain": "that domain has no secret; see `secret list`",
+    "no-such-version": "there is no such version, or its secret is gone already; see `secret list`",
     "too-many-retired": "16 versions are waiting for their last key to expire; wait, or revoke",
     "end-too-far": "an imported secret may be trusted for at most 30 days",
     "kek-rotation-under-way": "the key-encryption key is being rotated; see `status`",

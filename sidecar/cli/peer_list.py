@@ -21,7 +21,13 @@ _DIRECTIONS = {"incoming": "in", "outgoing": "out"}
 @click.command("list")
 @click.option("--needing-dialback", is_flag=True, help="Only peers that need dialback.")
 @click.option("--after", help="`next` of the page before.")
-@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 500),
+    default=50,
+    show_default=True,
+    help="Peers on one page at most.",
+)
 @config_option
 @token_option
 @json_option

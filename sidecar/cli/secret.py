@@ -36,7 +36,7 @@ def _domain(_: click.Context, __: click.Parameter, value: str | None) -> str | N
 
 @click.group()
 def secret() -> None:
-    """List, rotate, revoke and import the secrets behind the dialback keys."""
+    """List, rotate, revoke and import the secrets of keys."""
 
 
 @secret.command("list")

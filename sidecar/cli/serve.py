@@ -13,7 +13,7 @@ from sidecar.cli.config_option import config_option, load_or_exit
 @click.command()
 @config_option
 def serve(config_path: Path) -> None:
-    """Run the daemon in the foreground, until SIGTERM or Ctrl-C.
+    """Run the daemon, until SIGTERM or Ctrl-C.
 
     Example: dialback-sidecar serve --config /etc/dialback-sidecar/sidecar.toml
     """

@@ -11,7 +11,7 @@ from sidecar.cli.api_client import client
 from sidecar.cli.api_commands import json_option, token_option
 from sidecar.cli.config_option import config_option
 from sidecar.cli.key_service_status import show_key_service
-from sidecar.cli.tables import Column, show_fields, show_json, show_table
+from sidecar.cli.tables import Column, show_fields, show_json, show_table, show_text
 
 _LINK_COLUMNS = (
     Column("link", "jid"),
@@ -34,7 +34,7 @@ _LINK_COLUMNS = (
 def status(
     config_path: Path, token_file: Path | None, admin_socket: Path | None, as_json: bool
 ) -> None:
-    """Show the daemon, its links, the key service and alarms.
+    """Show how the daemon is, and its alarms.
 
     Example: dialback-sidecar status
     """
@@ -54,21 +54,21 @@ def _show(found: dict[str, Any]) -> None:
     show_table(_LINK_COLUMNS, found["links"])
     for link in found["links"]:
         if link["phase"] != "connected" and link["fault_text"]:
-            click.echo(f"  {link['jid']}: {link['fault_text']}")
+            show_text(" ", f"{link['jid']}: {link['fault_text']}")
     click.echo()
     key_service = dict(found["key_service"])
     alarms = key_service.pop("alarms")
     judged = key_service.pop("judged")
     key_service["keys_judged"] = [f"{count} {reason}" for reason, count in judged.items()]
-    show_fields(key_service)
-    show_fields({"history": _history(found["history"])})
+    show_fields({**key_service, "history": _history(found["history"])})
+    if found["warnings"] or alarms:
+        click.echo()
     for warning in found["warnings"]:
-        click.echo(f"WARNING  {warning}")
+        show_text("WARNING", warning)
     for alarm in alarms:
-        click.echo(
-            f"ALARM    {alarm['code']} {alarm['subject']}: {alarm['text']}"
-            f" ({alarm['count']} times, last {alarm['last'][:19]}Z)"
-        )
+        told = f"{alarm['code']} {alarm['subject']}: {alarm['text']}"
+        last = alarm["last"][:16].replace("T", " ")
+        show_text("ALARM  ", f"{told} ({alarm['count']} times, last {last} UTC)")
 
 
 def _history(history: dict[str, Any]) -> str:

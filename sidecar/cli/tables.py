@@ -80,6 +80,11 @@ def _show_field(label: str, text: str, hanging: int) -> None:
     click.echo(folded)
 
 
+def show_text(label: str, text: str) -> None:
+    """Print a sentence after its label, folded between words."""
+    _show_field(f"{label}  ", text, hanging=0)
+
+
 def show_json(content: Any) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(content), indent=2))
 
@@ -104,6 +109,8 @@ def _flat(content: Mapping[str, Any]) -> list[tuple[str, Any]]:
 def _shown(value: Any, column: Column) -> Text:
     if column.count and isinstance(value, list):
         return Text(str(len(value) or "-"))
+    if isinstance(value, list):  # one below the other: folded, they would break in the middle
+        return Text("\n".join(str(each) for each in value) or "-")
     return _cell(value, day=column.day)
 
 

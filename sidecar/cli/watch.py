@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from sidecar.cli.api_client import EXIT_REFUSED, client
 from sidecar.cli.api_commands import json_option, token_option
 from sidecar.cli.config_option import config_option
-from sidecar.cli.tables import show_json
 
 
 @click.command()
@@ -20,7 +20,7 @@ from sidecar.cli.tables import show_json
 @token_option
 @json_option
 def watch(config_path: Path, token_file: Path | None, as_json: bool) -> None:
-    """Show handshakes, links, secrets and alarms as they happen, until Ctrl-C.
+    """Show what happens, as it happens, until Ctrl-C; with --json one object on each line.
 
     Example: dialback-sidecar watch
     """
@@ -30,7 +30,7 @@ def watch(config_path: Path, token_file: Path | None, as_json: bool) -> None:
                 click.echo(f"error: the daemon ended this: {content}", err=True)
                 sys.exit(EXIT_REFUSED)
             if as_json:
-                show_json({"event": kind, "data": content})
+                click.echo(msgspec.json.encode({"event": kind, "data": content}))
             else:
                 now = datetime.now(UTC).strftime("%H:%M:%S")
                 click.echo(f"{now}  {kind:<9}  {_told(kind, content)}")

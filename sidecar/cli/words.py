@@ -88,7 +88,7 @@ COMMANDS: Mapping[str, Words] = {
         columns=(
             Column("id", "id", whole=True),
             Column("name", "name"),
-            Column("scopes", "scopes"),
+            Column("scopes", "scopes", whole=True),
             Column("domains", "domains"),
             Column("expires", "expires", whole=True, day=True),
             Column("revoked", "revoked", whole=True, day=True),
@@ -105,9 +105,9 @@ COMMANDS: Mapping[str, Words] = {
     "reload": Words(("reload",), "dialback-sidecar reload"),
 }
 GROUPS: Mapping[str, str] = {
-    "domain": "Look at the sender domains, and set how their secrets rotate.",
+    "domain": "Look at our domains, set how secrets rotate.",
     "handshake": "Look into the history of handshakes.",
-    "peer": "Look at the servers that we shake hands with, and decide about them.",
+    "peer": "Look at other servers, and decide about them.",
     "token": "Make and end tokens for the admin API.",
 }
 _SECRETS = "`secret` asks the key service itself, so that it works while the daemon is down"

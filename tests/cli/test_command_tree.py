@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import pty
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
 from sidecar.cli import main
+from sidecar.lab.sidecar import ENVIRONMENT, command
 
 WITHOUT_DATA = {
     "check config": "says what is wrong with the configuration",
@@ -61,7 +66,7 @@ def test_help_fits_80_columns_and_explains_each_option(words: str) -> None:
             if isinstance(parameter, click.Option):
                 assert parameter.help, f"{words}: {parameter.opts}"
     for line in shown.partition("Commands:")[2].splitlines():
-        assert not line or len(line.split()) > 1, f"a command without a word about it: {line}"
+        assert not line.endswith("..."), f"a summary that does not fit: {line}"
 
 
 @pytest.mark.parametrize("words", sorted(set(COMMANDS) - set(WITHOUT_DATA)))
@@ -78,3 +83,41 @@ def test_wrong_option_ends_with_status_2(words: str) -> None:
     result = CliRunner().invoke(main, [*words.split(), "--no-such-option"])
     assert result.exit_code == 2
     assert "No such option" in result.output
+
+
+async def test_what_takes_long_shows_a_sign_of_life_on_a_terminal_alone(tmp_path: Path) -> None:
+    """A key service that answers after a while: a line meanwhile, and none in a pipe."""
+    path = tmp_path / "admin.sock"
+    waited = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        await asyncio.wait([asyncio.ensure_future(waited.wait())], timeout=5)
+        writer.close()
+
+    server = await asyncio.start_unix_server(serve, path)
+    argv = command("dialback-sidecar", "secret", "list", "--admin-socket", path)
+    environment = {**ENVIRONMENT, "TERM": "xterm", "PATH": os.environ["PATH"]}
+    ours, theirs = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *argv, stdout=theirs, stderr=theirs, env=environment
+    )
+    os.close(theirs)
+    shown = b""
+    async with asyncio.timeout(30):
+        while b"asking the key service" not in shown:
+            shown += await asyncio.to_thread(os.read, ours, 4096)
+        waited.set()
+        await process.wait()
+    os.close(ours)
+
+    piped = await asyncio.create_subprocess_exec(
+        *argv,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=environment,
+    )
+    output, _ = await piped.communicate()
+    assert piped.returncode == 1
+    assert b"asking" not in output and b"\x1b" not in output
+    server.close()

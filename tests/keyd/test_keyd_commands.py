@@ -212,7 +212,7 @@ def test_command_that_makes_no_sense_ends_with_status_2(keyd, arguments):
 def test_refusal_is_told_in_words_with_status_1(running_keyd):
     ran = run(running_keyd, "secret", "rotate", "stranger.example")
     assert ran.exit_code == 1
-    assert ran.output == "refused: that domain has no secret\n"
+    assert ran.output == "refused: that domain has no secret; see `secret list`\n"
 
 
 def test_key_service_that_is_not_there_is_told_with_status_1(keyd):
