@@ -73,6 +73,9 @@ def _show(item: Mapping[str, Any]) -> None:
     through, failed = item["by_dialback"] + item["by_external"], item["invalid"] + item["error"]
     direction = _DIRECTIONS[item["direction"]]
     click.echo(_ROW.format(direction, by or "-", _needs(item), through, failed, item["last"][:10]))
+    if item["pairs"] and item["mechanism"] != "dialback":
+        domains = ", ".join(pair["domain"] for pair in item["pairs"])
+        click.echo(f"       by dialback with {domains}")
     if item["last_failure"] and item["last_failure"] > (item["last_success"] or ""):
         at = item["last_failure"][:16].replace("T", " ")
         click.echo(f"       failed last at {at}: {item['failure']}")

@@ -15,10 +15,13 @@ from sidecar.cli.api_client import Client
 LONG = "conference.a-rather-long-name.of-an-organization.example"
 
 
+PAIR = {"domain": "rooms.capulet.example", "because": "external-not-offered"}
+
+
 def item(peer: str, direction: str, **more: Any) -> dict[str, Any]:
     return {
         **{"peer": peer, "direction": direction, "needs_dialback": True, "mechanism": "dialback"},
-        **{"evidence": "same-certificate", "pairs": [{"because": "external-not-offered"}]},
+        **{"evidence": "same-certificate", "pairs": [PAIR]},
         **{"by_dialback": 12_345, "by_external": 0, "invalid": 2, "error": 9_999},
         **{"last": "2026-11-20T16:40:05Z", "last_success": "2026-11-20T16:40:05Z"},
         **{"last_failure": None, "failure": None},
@@ -30,6 +33,7 @@ ITEMS = [
     item(LONG, "incoming", pairs=[{"because": "certificate-intermediate-missing"}]),
     item(LONG, "outgoing", last_failure="2026-11-20T17:00:00Z", failure="connect-refused"),
     item("b.example", "incoming", needs_dialback=False, mechanism="external", evidence=None),
+    item("b.example", "outgoing", mechanism="external", evidence=None),
     item("c.example", "outgoing", needs_dialback=None, mechanism=None, evidence=None),
     item("d.example", "outgoing", pairs=[{"because": None}], evidence="key-not-asked"),
 ]
@@ -58,6 +62,7 @@ def test_table_has_eighty_columns_and_ends_with_the_sentence(asked: list[Any]) -
     assert lines.count(LONG) == 1
     for word in ("intermediate-missing", "external-not-offered", "key-not-asked", "2026-11-20"):
         assert word in result.output
+    assert "       by dialback with rooms.capulet.example" in lines
     assert "       failed last at 2026-11-20 17:00: connect-refused" in lines
     assert SENTENCE in lines
     assert lines[-1] == "more: --after d.example"

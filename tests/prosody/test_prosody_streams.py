@@ -111,7 +111,7 @@ async def test_key_is_sent_after_sasl_external_failed(open_stage: OpenStage) -> 
     await stream.answer_result(sender=CAPULET, target=PEER, type="valid")
     assert await _delivered(stream) == "after SASL"
     (issue,) = stage.sidecar.asked("issue")
-    assert issue["encrypted"] == "true"
+    assert (issue["encrypted"], issue["external"]) == ("true", "refused")
 
 
 async def test_repeated_features_get_no_second_key(open_stage: OpenStage) -> None:
@@ -127,6 +127,7 @@ async def test_repeated_features_get_no_second_key(open_stage: OpenStage) -> Non
     await stream.db_result(sender="a.example", target=CAPULET, key="b483")
     await stream.receive(DIALBACK + "result", where=lambda e: e.get("type") == "error")
     (issue,) = stage.sidecar.asked("issue")
+    assert issue["external"] == "not-offered"
     await stage.sidecar.answer(issue)
     await _accept(stream)
     assert await _delivered(stream) == "once"

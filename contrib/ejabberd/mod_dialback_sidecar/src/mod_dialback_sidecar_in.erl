@@ -53,6 +53,8 @@ auth_result(#{sasl_mech := <<"EXTERNAL">>, server_host := Host, lserver := Targe
     ?LINK:report(Host, #{role => receiving, mechanism => external, sender => Sender,
                          target => Target, stream => Stream, type => valid}),
     State;
+auth_result(#{sasl_mech := <<"EXTERNAL">>} = State, false, _Sender) ->
+    State#{dialback_external => <<"refused">>};
 auth_result(State, _Result, _Sender) ->
     State.
 
@@ -148,10 +150,13 @@ check(State, Host, #{sender := Sender} = Question, Key) ->
                 {true, false} ->
                     Facts = maps:merge(mod_dialback_sidecar_peer:facts(State),
                                        mod_dialback_sidecar_peer:chain(State)),
-                    ask(Host, Question, Facts#{key => Key},
+                    ask(Host, Question, external(State, Facts#{key => Key}),
                         mod_dialback_sidecar:option(Host, check_timeout), State)
             end
     end.
+
+external(#{dialback_external := Said}, Facts) -> Facts#{external => Said};
+external(_State, Facts) -> Facts.
 
 already(#{sender := Sender, target := Target}, Pending) ->
     lists:any(fun(#{sender := S, target := T}) -> S == Sender andalso T == Target end, Pending).

@@ -97,12 +97,21 @@ ask_for_key(#{server := Sender, stream_remote_id := Stream} = State) ->
 
 ask(#{server_host := Host, server := Sender, remote_server := Target} = State,
     #{stream := Stream} = Mark) ->
-    Job = maps:merge(mod_dialback_sidecar_peer:facts(State),
+    Job = maps:merge(external(State, mod_dialback_sidecar_peer:facts(State)),
                      #{job => issue, sender => Sender, target => Target, stream => Stream}),
     case ?LINK:ask(Host, Job, mod_dialback_sidecar:option(Host, timeout)) of
         {ok, Ref} -> State#{dialback_sidecar => Mark#{ref => Ref}};
         unavailable -> no_key(<<"the module is not running">>, State)
     end.
+
+%% Why SASL EXTERNAL did not do, for the record.
+external(#{stream_encrypted := true} = State, Facts) ->
+    case State of
+        #{sasl_mech := <<"EXTERNAL">>} -> Facts#{external => <<"refused">>};
+        _ -> Facts#{external => <<"not-offered">>}
+    end;
+external(_State, Facts) ->
+    Facts.
 
 answered(_Answer, #{stream_state := disconnected} = State) ->
     State;

@@ -14,7 +14,7 @@
 -type job() :: #{job := issue | verify | check,
                  sender := binary(), target := binary(), stream := binary(),
                  key => binary(), ip => binary(), encrypted => boolean(),
-                 chain => binary(), certificates => [binary()]}
+                 chain => binary(), external => binary(), certificates => [binary()]}
              | #{job := report, outcomes := [outcome()]}.
 -type outcome() :: #{role := initiating | receiving | authoritative,
                      mechanism := dialback | external,
@@ -158,11 +158,11 @@ payload(Jobs, Remaining) ->
              [element(2, payload(Job)) || Job <- Jobs])}.
 
 payload(#{job := issue} = Job) ->
-    {set, el(<<"issue">>, encrypted(Job, pair(Job)), certificates(1, Job))};
+    {set, el(<<"issue">>, encrypted(Job, external(Job, pair(Job))), certificates(1, Job))};
 payload(#{job := verify, key := Key} = Job) ->
     {get, el(<<"verify">>, pair(Job), [{xmlcdata, Key}])};
 payload(#{job := check, key := Key} = Job) ->
-    {get, el(<<"check">>, encrypted(Job, optional(<<"chain">>, chain, Job, pair(Job))),
+    {get, el(<<"check">>, encrypted(Job, optional(<<"chain">>, chain, Job, external(Job, pair(Job)))),
              [el(<<"key">>, [], [{xmlcdata, Key}]) | certificates(10, Job)])}.
 
 pair(#{sender := Sender, target := Target, stream := Stream} = Job) ->
@@ -171,6 +171,9 @@ pair(#{sender := Sender, target := Target, stream := Stream} = Job) ->
 
 encrypted(Job, Attrs) ->
     [{<<"encrypted">>, atom_to_binary(maps:get(encrypted, Job, false), latin1)} | Attrs].
+
+external(Job, Attrs) ->
+    optional(<<"external">>, external, Job, Attrs).
 
 optional(Name, Key, Job, Attrs) ->
     case Job of
