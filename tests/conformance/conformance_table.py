@@ -24,16 +24,8 @@ class Row:
         return re.findall(r"`([^`]+)`", self.cells["test"])
 
     def expected(self, subject: str) -> str:
-        """What the test finds on a server: `yes`, `no, ...`, or NOT_TRIED.
-
-        A cell is one finding for all, or `yes; on ejabberd: no, ...` with exceptions.
-        """
-        usual, *exceptions = re.split(r"; on ", self.cells[_STOCK.get(subject, "ours")])
-        for exception in exceptions:
-            name, _, finding = exception.partition(": ")
-            if name == subject:
-                return finding
-        return usual
+        """What the test finds on a server: `yes`, `no, ...`, or NOT_TRIED."""
+        return self.cells[_STOCK.get(subject, "ours")]
 
 
 def rows(page: str | None = None) -> list[Row]:
