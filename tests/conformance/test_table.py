@@ -11,7 +11,7 @@ from conformance_table import COLUMNS, NOT_TRIED, Row, rows
 
 _HERE = Path(__file__).parent
 ROWS = rows()
-KEYWORD = re.compile(r"(MUST|SHOULD|SHALL|RECOMMENDED)\b")
+KEYWORD = re.compile(r"(MUST|SHOULD|SHALL|RECOMMENDED|shall)\b")
 FINDING = re.compile(r"yes|yes, .+|no, .+|no errors, .+")
 
 
