@@ -124,12 +124,17 @@ class AuthorityStream:
         """The peer sends no more. What it asked is still answered, as far as that goes."""
         self._step(Input.EOF)
 
+    def release(self) -> None:
+        """The connection is over and nothing is received any more."""
+        self._xml.release()
+
     def tls_established(self) -> None:
         """The TLS handshake that `TlsWanted` asked for is done; the stream begins anew."""
         self._step(Input.SECURED)
         self.encrypted = True
         self._authorised = False
         self._id = None
+        self._xml.release()
         self._xml = XmlStream(self._limits)
 
     def answer(self, asked: Asked, verdict: Verdict) -> None:

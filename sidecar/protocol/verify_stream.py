@@ -121,11 +121,16 @@ class VerifyStream:
         """The connection is gone (XEP-0220 §2.1.2: what is pending has failed)."""
         self._step(Input.EOF)
 
+    def release(self) -> None:
+        """The connection is over and nothing is received any more."""
+        self._xml.release()
+
     def tls_established(self) -> None:
         """The TLS handshake that `TlsWanted` asked for is done; the stream begins anew."""
         self._step(Input.SECURED)
         self.encrypted = True
         self._header = None
+        self._xml.release()
         self._xml = XmlStream(self._limits)
         self._out += self._header_bytes
 

@@ -113,6 +113,12 @@ class XmlStream:
         parts, self._parts = self._parts, []
         return iter(parts)
 
+    def release(self) -> None:
+        """Nothing is fed any more. The parser and we hold each other: without this it would wait,
+        with much memory that Python does not see, for the garbage collector."""
+        for handler in _HANDLERS:
+            setattr(self._expat, handler, None)
+
     def _room(self) -> int:
         """How many bytes expat may get before the limits have to be looked at again."""
         element = self._boundary + self._limits.element_bytes - self._fed
@@ -200,6 +206,16 @@ class XmlStream:
             raise StreamViolation("bad-format", "expected no text between elements")
         else:  # white space that keeps the connection alive costs nothing
             self._boundary = self._expat.CurrentByteIndex + len(text)
+
+
+_HANDLERS = (
+    "XmlDeclHandler",
+    "StartNamespaceDeclHandler",
+    "StartElementHandler",
+    "EndElementHandler",
+    "CharacterDataHandler",
+)
+"""Those that are methods of an XmlStream."""
 
 
 def _new_expat(stream: XmlStream, names: dict[Any, Any]) -> expat.XMLParserType:

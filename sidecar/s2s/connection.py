@@ -32,6 +32,10 @@ class TlsEstablished:
 ConnectionEvent = Event | TlsEstablished | TlsFailed
 
 
+def _ignore(event: ConnectionEvent) -> None:
+    """After the end of the connection: who listened can be forgotten together with it."""
+
+
 class VerifyConnection(asyncio.Protocol):
     """Bytes between a transport and a VerifyStream, through TLS where the stream wants it.
 
@@ -92,6 +96,8 @@ class VerifyConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._end()
+        self._stream.release()
+        self._on_event = _ignore
 
     def verify(self, pair: DomainPair, stream_id: StreamId, key: DialbackKey) -> None:
         """Ask one more question, now or as soon as the stream is open. Raises ValueError when it

@@ -121,6 +121,7 @@ class AuthorityConnection(asyncio.Protocol):
             self._house.room.leave(self._network)
         for check in self._checks:
             check.cancel()
+        self._stream.release()
 
     # what the listener calls
 
@@ -279,9 +280,12 @@ class AuthorityConnection(asyncio.Protocol):
         if self._tls is not None and self._tls.established:
             self._tls.close()
             self._write(self._tls.data_to_send())
-        self._transport.write_eof()
         self._paused.clear()
-        self._transport.resume_reading()
+        try:
+            self._transport.write_eof()
+            self._transport.resume_reading()
+        except OSError:  # the peer is gone already
+            self._transport.abort()
 
     def _charge(self, price: float) -> None:
         """Charge the peer's network; stop reading for as long as it owes."""

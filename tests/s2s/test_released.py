@@ -1,0 +1,71 @@
+"""What is over is gone at once: nothing of it waits for the garbage collector."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import ssl
+from collections.abc import Iterator
+
+import pytest
+from scripted_authority import (
+    DIALBACK,
+    HEADER,
+    STARTTLS,
+    Peer,
+    ScriptedAuthority,
+    answer,
+    features,
+)
+
+from sidecar.jobs import Check, Outcome
+from sidecar.lab.dns import DnsServer
+from sidecar.names import DialbackKey, Domain, DomainPair, StreamId
+from sidecar.s2s.checker import Checker
+from sidecar.s2s.resolver import Resolver
+
+CHECK = Check(
+    pair=DomainPair(sender=Domain("capulet.example"), target=Domain("montague.example")),
+    stream=StreamId("D60000229F"),
+    key=DialbackKey("b4835385"),
+)
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def alive(name: str) -> int:
+    return sum(type(each).__name__ == name for each in gc.get_objects())
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+async def test_channel_and_parser_end_with_the_connection(
+    dns: DnsServer, resolver: Resolver, tls: ssl.SSLContext, no_collector: None, encrypted: bool
+) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.header()
+        if encrypted:
+            peer.send(HEADER, features(STARTTLS))
+            await peer.start_tls()
+            await peer.header()
+        peer.send(HEADER, features(DIALBACK))
+        await peer.verify()
+        peer.send(answer("valid"))
+
+    checker = Checker(resolver, allow_private_addresses=True, idle_seconds=0)
+    before = alive("Channel"), alive("xmlparser"), alive("TlsLayer")
+    async with ScriptedAuthority(script, context=tls if encrypted else None) as authority:
+        dns.add_srv("capulet.example", "xmpp.capulet.example", authority.port)
+        dns.add_address("xmpp.capulet.example", authority.address)
+        for _ in range(3):
+            verdict = await checker.check(CHECK)
+            assert verdict.outcome is Outcome.VALID
+        await checker.close()
+        async with asyncio.timeout(5):
+            while (alive("Channel"), alive("xmlparser"), alive("TlsLayer")) != before:
+                await asyncio.sleep(0.01)
