@@ -109,13 +109,21 @@ class ScriptedAuthority:
 
     async def __aenter__(self) -> Self:
         (self.port,) = free_ports(self.address)
+        await self.listen()
+        return self
+
+    async def listen(self) -> None:
+        """Again, after `stop_listening`."""
         self._server = await asyncio.start_server(
             self._serve,
             self.address,
             self.port,
             ssl=self._context if self._direct_tls else None,
         )
-        return self
+
+    async def stop_listening(self) -> None:
+        self._server.close()
+        await self._server.wait_closed()
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
