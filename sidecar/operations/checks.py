@@ -28,6 +28,9 @@ class CheckInput(Input, frozen=True):
     key: Annotated[
         str, Meta(pattern="^[!-~]{1,256}$", description="the dialback key the peer sent")
     ]
+    encrypted: Annotated[
+        bool, Meta(description="the stream of the peer is; a rule about it may ask for that")
+    ] = False
 
 
 class CheckVerdict(Output, frozen=True):
@@ -44,6 +47,7 @@ async def _check(parts: Parts, call: Call, given: CheckInput) -> CheckVerdict:
         pair=DomainPair(sender=given.sender, target=given.target),
         stream=StreamId.parse(given.stream),
         key=DialbackKey.parse(given.key),
+        encrypted=given.encrypted,
     )
     verdict = await parts.engine.answer(job, timeout_seconds=_TIMEOUT_SECONDS)
     assert isinstance(verdict, Verdict)

@@ -13,6 +13,7 @@ from sidecar.preconditions import entity_tag
 
 MAX_PINS = 8
 MAX_REASON = 200
+_YEAR_9999_MS = 253_370_764_800_000
 
 
 class Action(enum.Enum):
@@ -49,6 +50,8 @@ class PeerRule:
             raise InvalidValue("pins", f"expected at most {MAX_PINS}, got {len(self.pins)}")
         if len(self.reason) > MAX_REASON or any(map(_is_control, self.reason)):
             raise InvalidValue("reason", f"expected up to {MAX_REASON} characters on one line")
+        if self.expires_ms is not None and self.expires_ms >= _YEAR_9999_MS:
+            raise InvalidValue("expires", "expected a time before the year 9999")
         asks = self.require_encryption or self.evidence is not None or self.pins
         if self.action is Action.DENY and asks:
             raise InvalidValue(

@@ -40,10 +40,8 @@ class Terms:
         return self.require_encryption or bool(self.pins)
 
 
-def terms_of(rule: PeerRule | None, evidence: frozenset[Evidence]) -> Terms:
+def terms_of(rule: PeerRule, evidence: frozenset[Evidence]) -> Terms:
     """The terms of a rule; `evidence` is what the configuration says."""
-    if rule is None:
-        return Terms(evidence)
     return Terms(
         evidence if rule.evidence is None else rule.evidence,
         rule.action is Action.DENY,

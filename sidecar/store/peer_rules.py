@@ -39,7 +39,7 @@ class PeerRules:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._path = path
-        self._evidence = frozenset(evidence)
+        self._without_rule = Terms(frozenset(evidence))
         self._clock = clock
         self._database: PeerRuleDatabase | None = None
         self._book: RuleBook | None = None
@@ -73,11 +73,12 @@ class PeerRules:
 
     def take_up(self, evidence: Iterable[Evidence]) -> None:
         """Another configuration: what counts where no rule says it."""
-        self._evidence = frozenset(evidence)
+        self._without_rule = Terms(frozenset(evidence))
 
     def terms_for(self, peer: Domain) -> Terms:
         """Return what `peer` has to meet now. Raises PolicyUnavailable."""
-        return terms_of(self.book.rule_for(peer, self.now_ms()), self._evidence)
+        rule = self.book.rule_for(peer, self.now_ms())
+        return self._without_rule if rule is None else terms_of(rule, self._without_rule.evidence)
 
     @property
     def book(self) -> RuleBook:

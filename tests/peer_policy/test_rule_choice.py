@@ -152,6 +152,7 @@ def test_rules_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         ("reason", {"reason": "x" * 201}),
         ("reason", {"reason": "two\nlines"}),
         ("reason", {"reason": "\x1b[31mred"}),
+        ("expires", {"expires_ms": 253_402_344_000_000}),
         ("action", {"action": Action.DENY, "require_encryption": True}),
         ("action", {"action": Action.DENY, "evidence": frozenset({Evidence.KEY})}),
         ("action", {"action": Action.DENY, "pins": frozenset({"0" * 64})}),

@@ -13,7 +13,7 @@ from sidecar.errors import InvalidValue
 from sidecar.jobs import Check, Condition, Evidence, Issue, Outcome, Verdict
 from sidecar.lab.certificates import renewed, self_signed
 from sidecar.names import DialbackKey, Domain, DomainPair, StreamId
-from sidecar.peer_policy import Action, refuse_check, refuse_issue, terms_of
+from sidecar.peer_policy import Action, Terms, refuse_check, refuse_issue, terms_of
 from sidecar.pkix.pins import pin_of, read_pin
 
 PEER, OURS = Domain.parse("peer.example"), Domain.parse("capulet.example")
@@ -87,14 +87,13 @@ def test_refusal_of_a_pin_says_which_key_was_shown() -> None:
 
 def test_evidence_of_a_rule_stands_in_place_of_the_configuration() -> None:
     config = frozenset({Evidence.CERTIFICATE})
-    assert terms_of(None, config).evidence == config
     assert terms_of(rule("*"), config).evidence == config
     own = frozenset({Evidence.KEY})
     assert terms_of(rule("*", evidence=own), config).evidence == own
 
 
 def test_terms_name_the_rule_they_come_from() -> None:
-    assert terms_of(None, ALL).rule is None
+    assert Terms().rule is None
     assert terms_of(rule("*.example.net"), ALL).rule == "*.example.net"
 
 

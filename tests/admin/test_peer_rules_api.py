@@ -20,9 +20,9 @@ async def put(daemon: Daemon, path: str = RULE, **content: Any) -> Answer:
     return await daemon.ask("PUT", path, json=content)
 
 
-async def check(daemon: Daemon, sender: str = PEER) -> dict[str, Any]:
+async def check(daemon: Daemon, sender: str = PEER, **facts: Any) -> dict[str, Any]:
     """A check over the API; the daemon has no DNS, so that it is an error in any case."""
-    answer = await daemon.ask("POST", "/v1/checks", json=CHECK | {"sender": sender})
+    answer = await daemon.ask("POST", "/v1/checks", json=CHECK | {"sender": sender} | facts)
     assert answer.status == 200, answer
     verdict: dict[str, Any] = answer.content
     return verdict
@@ -42,6 +42,7 @@ async def test_rule_is_asked_at_the_next_check_without_a_restart(ruled_daemon: D
     }
     await put(ruled_daemon, require_encryption=True)
     assert (await check(ruled_daemon))["reason"] == "policy-encryption-required"
+    assert (await check(ruled_daemon, encrypted=True))["reason"] == before["reason"]
     removed = await ruled_daemon.ask("DELETE", RULE)
     assert (removed.status, removed.content) == (200, {"domain": PEER})
     assert await check(ruled_daemon) == before
@@ -175,6 +176,7 @@ async def test_of_two_writers_with_one_tag_one_wins(ruled_daemon: Daemon) -> Non
         (RULE, {"reason": "x" * 201}, "reason"),
         (RULE, {"expires": "2001-01-01T00:00:00Z"}, "expires"),
         (RULE, {"expires": "soon"}, "expires"),
+        (RULE, {"expires": "9999-12-31T23:59:59-12:00"}, "expires"),
         (RULE, {"until": "2101-01-01T00:00:00Z"}, "until"),
         (RULE, {"domain": PEER}, "domain"),
     ],
