@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -41,8 +41,9 @@ class Stage:
 
 
 @asynccontextmanager
-async def set_up(*, ejabberd_too: bool) -> AsyncIterator[Stage]:
-    """Start everything; with `ejabberd_too` the sidecar decides for ejabberd as well.
+async def set_up(*, ejabberd_too: bool, listen: Sequence[str] = ()) -> AsyncIterator[Stage]:
+    """Start everything; with `ejabberd_too` the sidecar decides for ejabberd as well. `listen`:
+    TCP addresses of the admin API.
 
     Raises LabError when something is missing or does not start; an ExceptionGroup of them when
     there is more than one.
@@ -58,7 +59,8 @@ async def set_up(*, ejabberd_too: bool) -> AsyncIterator[Stage]:
         links = [SidecarLink.to(capulet.result(), _CAPULET_LINK)]
         if ejabberd_too:
             links.append(SidecarLink.to(montague.result(), _MONTAGUE_LINK))
-        sidecar = await network.sidecar(SidecarSettings(links, check={"evidence": ["key"]}))
+        check, admin = {"evidence": ["key"]}, {"listen": list(listen)}
+        sidecar = await network.sidecar(SidecarSettings(links, check=check, admin=admin))
         juliet = await network.client(capulet.result(), JULIET)
         romeo = await network.client(montague.result(), ROMEO)
         yield Stage(capulet.result(), montague.result(), sidecar, juliet, romeo, password)
