@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+import struct
 from types import TracebackType
 from typing import Self
 
@@ -70,6 +72,11 @@ class ReceivingServer:
         tb: TracebackType | None,
     ) -> None:
         self.writer.transport.abort()
+
+    def reset_at_the_end(self) -> None:
+        """The connection is not to be closed in order but to break."""
+        connection = self.writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def send(self, text: str) -> None:
         self.writer.write(text.encode())

@@ -6,6 +6,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sidecar.config import AuthorityConfig, Config
@@ -23,6 +24,7 @@ from sidecar.s2s.authority.room import Room
 if TYPE_CHECKING:
     from sidecar.s2s.authority.connection import AuthorityConnection
 
+_DOMAINS = 4096
 _REFUSED = Verdict.error(Condition.NOT_ACCEPTABLE, "receives-nothing")
 _OWN_DOMAIN = Verdict.error(Condition.NOT_ACCEPTABLE, "own-domain")
 
@@ -30,11 +32,18 @@ _OWN_DOMAIN = Verdict.error(Condition.NOT_ACCEPTABLE, "own-domain")
 class House:
     """The rules and the books of the listener."""
 
-    def __init__(self, config: Config, contexts: ServerContexts, engine: Engine) -> None:
+    def __init__(
+        self,
+        config: Config,
+        contexts: ServerContexts,
+        engine: Engine,
+        patience: Patience,
+        bounds: Bounds,
+    ) -> None:
         self._engine = engine
         self.desk = Desk(engine)
-        self.patience = Patience()
-        self.bounds = Bounds()
+        self.patience = patience
+        self.bounds = bounds
         self.price = Price()
         self.clock = time.monotonic
         self.room = Room(0, 0)
@@ -50,6 +59,7 @@ class House:
         self._check_seconds = config.check.timeout_seconds
         self.contexts = contexts
         self.domains = sender_domains(config)
+        self._speaks_for = lru_cache(_DOMAINS)(self._look_up)
         self.room.in_all = authority.connections
         self.room.per_network = authority.connections_per_network
         self.allowance.per_second = authority.requests_per_second
@@ -60,6 +70,9 @@ class House:
 
     def speaks_for(self, domain: Domain) -> bool:
         """Whether a sender domain is ours."""
+        return self._speaks_for(domain)
+
+    def _look_up(self, domain: Domain) -> bool:
         return any(domains.speaks_for(domain) for domains in self.domains)
 
     @staticmethod

@@ -17,12 +17,14 @@ from sidecar.engine import Engine
 from sidecar.s2s.authority.connection import AuthorityConnection
 from sidecar.s2s.authority.contexts import ServerContexts
 from sidecar.s2s.authority.house import House
+from sidecar.s2s.authority.limits import Bounds, Patience
 
 log = logging.getLogger(__name__)
 
 _BACKLOG = 512
-_TEND_SECONDS = 0.5
+_TEND_SECONDS = 0.25
 _SPARE_DESCRIPTORS = 256
+_PATIENCE, _BOUNDS = Patience(), Bounds()
 
 _Place = tuple[str, int, bool]
 """Address, port, and whether TLS comes first."""
@@ -41,10 +43,17 @@ class ListenerState:
 class AuthorityListener:
     """Listens as the configuration says, which may be nowhere."""
 
-    def __init__(self, config: Config, engine: Engine) -> None:
+    def __init__(
+        self,
+        config: Config,
+        engine: Engine,
+        *,
+        patience: Patience = _PATIENCE,
+        bounds: Bounds = _BOUNDS,
+    ) -> None:
         """Raises OSError when a certificate cannot be used."""
         self._config = config
-        self._house = House(config, _contexts(config), engine)
+        self._house = House(config, _contexts(config), engine, patience, bounds)
         self._servers: dict[_Place, asyncio.AbstractServer] = {}
         self._tending: asyncio.Task[None] | None = None
 

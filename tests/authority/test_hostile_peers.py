@@ -1,0 +1,184 @@
+"""What peers of the listener cost at most, over real sockets: slow ones, greedy ones, floods."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+from listening import RIGHT, Listening, listening
+from receiving_server import END, HEADER, STARTTLS, ReceivingServer, answer, verify
+
+from sidecar.s2s.authority.limits import Bounds, Patience
+
+QUICK = Patience(negotiating=0.3, element=0.3, idle=0.3, reading=0.3, leaving=0.3)
+TIMEOUT = "<connection-timeout xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>"
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["", "<?xml version='1.0'?><stream:stream ", HEADER, HEADER + "<db:verify from='mont"],
+    ids=["nothing", "half a header", "a header alone", "half an element"],
+)
+async def test_connection_that_makes_no_progress_is_ended(said: str, tmp_path: Path) -> None:
+    async with listening(tmp_path, patience=QUICK) as place:
+        async with ReceivingServer(place.address, place.port) as peer:
+            peer.send(said)
+            ended = await peer.end()
+    assert TIMEOUT in ended
+    assert ended.endswith(END)
+
+
+async def test_element_that_comes_in_drops_is_ended_though_each_drop_is_in_time(
+    tmp_path: Path,
+) -> None:
+    patience = Patience(negotiating=5, element=0.5, idle=5)
+    async with listening(tmp_path, patience=patience) as place:
+        async with ReceivingServer(place.address, place.port) as peer:
+            await peer.open()
+
+            async def drip() -> None:
+                for letter in verify("a" * 10_000):
+                    peer.send(letter)
+                    await asyncio.sleep(0.05)
+
+            dripping = asyncio.ensure_future(drip())
+            said = await peer.end()
+            dripping.cancel()
+    assert TIMEOUT in said
+
+
+async def test_white_space_keeps_a_connection_alive(tmp_path: Path) -> None:
+    patience = Patience(negotiating=5, element=0.4, idle=1.0)
+    async with listening(tmp_path, patience=patience) as place:
+        async with ReceivingServer(place.address, place.port) as peer:
+            await peer.open()
+            for _ in range(15):
+                peer.send("\n")
+                await asyncio.sleep(0.1)  # longer in all than any patience
+            peer.send(verify(RIGHT))
+            assert answer() in await peer.until("<db:verify")
+
+
+async def test_handshake_of_tls_that_never_ends_is_ended(tmp_path: Path) -> None:
+    async with listening(tmp_path, patience=QUICK) as place:
+        async with ReceivingServer(place.address, place.port) as peer:
+            peer.send(HEADER + STARTTLS)
+            assert "<proceed" in await peer.end()
+        async with ReceivingServer(place.address, place.tls_port) as peer:
+            assert await peer.end() == ""
+
+
+async def test_garbage_for_tls_is_ended(tmp_path: Path) -> None:
+    async with listening(tmp_path) as place:
+        async with ReceivingServer(place.address, place.tls_port) as peer:
+            peer.send(HEADER + verify(RIGHT))
+            assert "stream" not in (await _raw_end(peer))
+        assert place.listener.state is not None
+        assert place.listener.state.counts["tls-failed"] == 1
+    assert place.keys.asked == []
+
+
+async def _raw_end(peer: ReceivingServer) -> str:
+    try:
+        return await peer.end()
+    except (ConnectionResetError, UnicodeDecodeError) as error:
+        return type(error).__name__
+
+
+async def test_peer_that_does_not_read_is_not_read_from_and_then_cut_off(tmp_path: Path) -> None:
+    bounds = Bounds(unread_bytes=4_096)
+    async with listening(
+        tmp_path, patience=Patience(reading=0.5), bounds=bounds, requests_per_second=1_000_000
+    ) as place:
+        loop = asyncio.get_running_loop()
+        with socket.socket() as peer:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            peer.setblocking(False)
+            await loop.sock_connect(peer, (place.address, place.port))
+            batch = verify("0" * 64).encode() * 100
+            sent = 0
+            async with asyncio.timeout(60):
+                with pytest.raises(ConnectionError):
+                    await loop.sock_sendall(peer, HEADER.encode())
+                    while True:
+                        await loop.sock_sendall(peer, batch)
+                        sent += len(batch)
+    # what the kernel holds for both, and what was read before: not what a peer would like to send
+    assert sent < 20_000_000
+
+
+async def test_network_that_asks_much_is_answered_slowly_but_whole(tmp_path: Path) -> None:
+    async with listening(tmp_path, requests_per_second=200) as place:
+        async with ReceivingServer(place.address, place.port) as peer:
+            await peer.open()
+            loop = asyncio.get_running_loop()
+            start = loop.time()
+            for _ in range(10):
+                peer.send(verify(RIGHT) * 60)
+                await asyncio.sleep(0)
+            said = await peer.until("type='valid'", 600)
+            assert "type='error'" not in said
+            peer.send(verify(RIGHT, stream="last"))
+            await peer.until(answer(stream="last"))
+            # 600 at 200 a second, two seconds' worth at once
+            assert loop.time() - start > 0.9
+
+
+async def test_too_many_connections_from_one_network_are_turned_away(tmp_path: Path) -> None:
+    async with listening(tmp_path, connections_per_network=2) as place:
+        async with ReceivingServer(place.address, place.port) as first:
+            await first.open()
+            async with ReceivingServer(place.address, place.port) as second:
+                await second.open()
+                async with ReceivingServer(place.address, place.port) as third:
+                    said = await third.end()
+                    assert "<resource-constraint " in said
+                async with ReceivingServer(place.address, place.tls_port) as third:
+                    assert await third.end() == ""
+                second.send(END)
+                await second.end()
+            await _left(place, 1)
+            async with ReceivingServer(place.address, place.port) as again:
+                await again.open()
+        assert place.listener.state is not None
+        assert place.listener.state.counts["turned-away"] == 2
+
+
+async def test_requests_beyond_what_may_wait_are_answered_later(tmp_path: Path) -> None:
+    async with listening(
+        tmp_path, bounds=Bounds(pending_requests=4), requests_per_second=1_000_000
+    ) as place:
+        async with ReceivingServer(place.address, place.port) as peer:
+            await peer.open()
+            for number in range(100):
+                peer.send(verify(RIGHT, stream=str(number)))
+                await asyncio.sleep(0)
+            said = await peer.until("type='valid'", 100)
+    assert all(answer(stream=str(number)) in said for number in range(100))
+
+
+async def test_everything_is_given_back_when_a_flood_of_connections_is_over(
+    tmp_path: Path,
+) -> None:
+    async with listening(tmp_path, requests_per_second=1_000_000) as place:
+        for _ in range(3):
+            peers = [ReceivingServer(place.address, place.port) for _ in range(50)]
+            for peer in peers:
+                await peer.__aenter__()
+                peer.send(HEADER + verify(RIGHT) * 20)
+            for peer in peers:
+                await peer.__aexit__(None, None, None)
+        await _left(place, 0)
+        async with ReceivingServer(place.address, place.port) as peer:
+            await peer.open()
+            peer.send(verify(RIGHT))
+            await peer.until(answer())
+
+
+async def _left(place: Listening, connections: int) -> None:
+    """Return when no more than these connections are left."""
+    async with asyncio.timeout(30):
+        while (state := place.listener.state) and state.connections > connections:
+            await asyncio.sleep(0.02)
