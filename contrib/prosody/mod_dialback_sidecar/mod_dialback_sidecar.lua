@@ -255,6 +255,7 @@ end
 
 -- Life ------------------------------------------------------------------------------------------
 
+module:hook_global("config-reloaded", sidecars.forget_keys);
 module:hook_global("host-activated", adopt);
 module:hook_global("host-deactivating", on_host_deactivating);
 module:hook_global("host-deactivated", release);

@@ -9,7 +9,7 @@ local SUSPECT_SECONDS, SKIPPED_SECONDS = 10, 60;
 
 return function (mac)
 	local jids = {};
-	local link_keys = {}; -- jid -> { secret, key }
+	local link_keys = {}; -- jid -> key
 	local leaving = setmetatable({}, { __mode = "v" }); -- jid -> component session that is going away
 	local suspect_until = {};
 
@@ -95,16 +95,19 @@ return function (mac)
 		return first or last_resort, has_others or (first and last_resort) ~= nil;
 	end
 
-	-- The secret is looked up for each stanza: reloading the configuration may have changed it.
 	function sidecars.key_of(jid)
-		local secret = module:context(jid):get_option_string("component_secret");
-		if not secret then return nil; end
-		local known = link_keys[jid];
-		if not known or known.secret ~= secret then
-			known = { secret = secret, key = mac.link_key(secret) };
-			link_keys[jid] = known;
+		local key = link_keys[jid];
+		if not key then
+			local secret = module:context(jid):get_option_string("component_secret");
+			key = secret and mac.link_key(secret);
+			link_keys[jid] = key;
 		end
-		return known.key;
+		return key;
+	end
+
+	-- The configuration was read again and may have other secrets.
+	function sidecars.forget_keys()
+		link_keys = {};
 	end
 
 	return sidecars;
