@@ -139,7 +139,7 @@ class Prober:
             probe.findings.append(Finding(rule, place, connected.detail))
             return
         local = probe.local or probe.domain
-        stream = ProbeStream(connected, place, local=probe.local, remote=probe.domain)
+        stream = ProbeStream(connected, place, ip=address, local=probe.local, remote=probe.domain)
         seen = await stream.look(
             self.credentials.context(local, direct_tls=target.direct_tls),
             direct_tls=target.direct_tls,

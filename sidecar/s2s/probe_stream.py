@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from sidecar.errors import StreamViolation, shorten
+from sidecar.errors import InvalidValue, StreamViolation, shorten
 from sidecar.jobs import Issue
 from sidecar.names import DialbackKey, Domain, DomainPair, StreamId
 from sidecar.protocol import namespaces as ns
@@ -71,9 +71,16 @@ class ProbeStream:
     """One connection. `look` fills `seen`; it raises nothing."""
 
     def __init__(
-        self, connected: socket.socket, place: str, *, local: Domain | None, remote: Domain
+        self,
+        connected: socket.socket,
+        place: str,
+        *,
+        ip: str,
+        local: Domain | None,
+        remote: Domain,
     ) -> None:
         self._socket = connected
+        self._ip = ip
         self._local, self._remote = local, remote
         self._xml = XmlStream()
         self._parts: list[StreamPart] = []
@@ -167,12 +174,16 @@ class ProbeStream:
         """Be the Initiating Server for once (XEP-0220 §2.1.1)."""
         pair = DomainPair(sender=local, target=self._remote)
         seen = self.seen
+        try:
+            stream = StreamId.parse(seen.stream_id)
+        except InvalidValue as error:
+            raise Trouble(Rule.STREAM_NO_ID, error.problem) from None
         key = await issue(
             Issue(
                 pair=pair,
-                stream=StreamId.parse(seen.stream_id),
+                stream=stream,
                 encrypted=bool(seen.tls_version),
-                ip=self._writer.get_extra_info("peername")[0],
+                ip=self._ip,
                 certificate=seen.chain[0] if seen.chain else None,
             )
         )

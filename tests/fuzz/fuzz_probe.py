@@ -44,7 +44,7 @@ async def _one_input(data: bytes) -> None:
     ours.setblocking(False)
     server.setblocking(False)
     feeding = asyncio.create_task(_feed(server, data[1:], step))
-    stream = ProbeStream(ours, "192.0.2.1:5269", local=MONTAGUE, remote=CAPULET)
+    stream = ProbeStream(ours, "192.0.2.1:5269", ip="192.0.2.1", local=MONTAGUE, remote=CAPULET)
     seen = await stream.look(
         _CONTEXT, direct_tls=direct_tls, issue=_issue, timeout_seconds=5.0, dialback_seconds=5.0
     )

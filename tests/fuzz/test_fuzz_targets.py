@@ -56,13 +56,17 @@ INPUTS = st.builds(
 )
 
 
-@pytest.mark.parametrize("target", [fuzz_stream_parser, fuzz_verify_stream, fuzz_connection, fuzz_probe])
+@pytest.mark.parametrize(
+    "target", [fuzz_stream_parser, fuzz_verify_stream, fuzz_connection, fuzz_probe]
+)
 @given(data=INPUTS)
 def test_invariant_of_a_stream_target_holds(target, data: bytes) -> None:
     target.one_input(data)
 
 
-@pytest.mark.parametrize("target", [fuzz_stream_parser, fuzz_verify_stream, fuzz_connection, fuzz_probe])
+@pytest.mark.parametrize(
+    "target", [fuzz_stream_parser, fuzz_verify_stream, fuzz_connection, fuzz_probe]
+)
 @pytest.mark.parametrize("data", [b"", b"\x00", b"\x03" + HEADER])
 def test_invariant_of_a_stream_target_holds_for_almost_nothing(target, data: bytes) -> None:
     target.one_input(data)

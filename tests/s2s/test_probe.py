@@ -393,6 +393,15 @@ DIALBACKS: dict[str, tuple[Script, set[str]]] = {
 }
 
 
+@pytest.mark.parametrize("id", ["", " id='two words'"])
+async def test_stream_without_an_id_of_use_is_no_place_for_a_key(id, prober, dns) -> None:
+    script = says(HEADER.replace(" id='peer1'", id), features(DIALBACK))
+    async with serving(script, dns):
+        probe = await replace(prober, issue=issue).probe(CAPULET, local=MONTAGUE)
+    assert "stream-no-id" in rules(probe)
+    assert probe.targets[0].seen[0].dialback == ""
+
+
 @pytest.mark.parametrize("name", DIALBACKS)
 async def test_our_domain_is_proven_to_the_end(name, resolver, prober, dns) -> None:
     script, expected = DIALBACKS[name]
