@@ -13,6 +13,7 @@ from sidecar.operations.caller import Call
 from sidecar.operations.fields import DomainName, Input, Output
 from sidecar.operations.needs import Parts
 from sidecar.operations.operation import Operation
+from sidecar.operations.refusals import Refusal
 
 _TIMEOUT_SECONDS = 12.0
 
@@ -43,6 +44,8 @@ class CheckVerdict(Output, frozen=True):
 
 
 async def _check(parts: Parts, call: Call, given: CheckInput) -> CheckVerdict:
+    if not parts.daemon.speaks_for(given.target):  # nor is it to become a label of the metrics
+        raise Refusal("not-our-domain", str(given.target), field="target")
     job = Check(
         pair=DomainPair(sender=given.sender, target=given.target),
         stream=StreamId.parse(given.stream),
@@ -69,5 +72,6 @@ OPERATIONS = (
         handler=_check,
         subject="target",
         acts=True,
+        refusals=("not-our-domain",),
     ),
 )

@@ -162,3 +162,12 @@ async def test_check_over_http_is_a_handshake_of_the_history(shared_daemon: Daem
 
 def test_events_have_a_path_of_their_own() -> None:
     assert EVENTS_PATH not in {route.path for route in ROUTES.values()}
+
+
+async def test_check_for_a_domain_that_is_not_ours_is_refused(shared_daemon: Daemon) -> None:
+    """It would be a label of the metrics, and a check that no server of ours asked for."""
+    body = BODIES["checks-run"] | {"target": "stranger.example"}
+    answer = await shared_daemon.ask("POST", "/v1/checks", json=body)
+    assert (answer.status, answer.content["code"]) == (422, "not-our-domain")
+    _, exposition = await shared_daemon.get("/metrics")
+    assert "stranger.example" not in exposition
