@@ -124,6 +124,10 @@ WAYS = {
     "IPv4-mapped": lambda dns, ip: dns.add_address("xmpp.capulet.example", v4_in_v6("::ffff:", ip)),
     "NAT64": lambda dns, ip: dns.add_address("xmpp.capulet.example", v4_in_v6("64:ff9b::", ip)),
     "6to4": lambda dns, ip: dns.add_address("xmpp.capulet.example", v4_in_v6("2002:", ip) + "::1"),
+    "IPv4-compatible": lambda dns, ip: dns.add_address("xmpp.capulet.example", v4_in_v6("::", ip)),
+    "another one beside it": lambda dns, ip: dns.add_address(
+        "xmpp.capulet.example", ip, "10.0.0.1"
+    ),
     "CNAME": lambda dns, ip: (
         dns.add_cname("xmpp.capulet.example", "alias.example"),
         dns.add_cname("alias.example", "inside.example"),
