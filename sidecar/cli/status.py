@@ -51,10 +51,15 @@ def status(
 def _show(found: dict[str, Any]) -> None:
     ready = "ready" if found["ready"] else "NOT READY: a link is down"
     click.echo(f"dialback-sidecar {found['version']}: {ready}\n")
-    show_table(_LINK_COLUMNS, found["links"])
+    if found["links"]:
+        show_table(_LINK_COLUMNS, found["links"])
     for link in found["links"]:
         if link["phase"] != "connected" and link["fault_text"]:
             show_text(" ", f"{link['jid']}: {link['fault_text']}")
+    authority = found["authority"]
+    if authority is not None:
+        click.echo(f"  authority on {', '.join(authority['listens'])}")
+        click.echo(f"  for {', '.join(authority['domains'])}: {_connections(authority)}")
     click.echo()
     key_service = dict(found["key_service"])
     alarms = key_service.pop("alarms")
@@ -76,3 +81,8 @@ def _history(history: dict[str, Any]) -> str:
         return "none is kept"
     count = history["handshakes"]
     return "cannot be read" if count is None else f"{count} handshakes"
+
+
+def _connections(authority: dict[str, Any]) -> str:
+    count = authority["connections"]
+    return "1 connection" if count == 1 else f"{count} connections"

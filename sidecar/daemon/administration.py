@@ -21,11 +21,11 @@ from sidecar.engine import Engine
 from sidecar.errors import ConfigError, Problem
 from sidecar.jobs import Evidence
 from sidecar.key_client import KeyClient
-from sidecar.metrics import LinkSample, Metrics, Snapshot
+from sidecar.metrics import AuthoritySample, LinkSample, Metrics, Snapshot
 from sidecar.names import Domain
 from sidecar.operations import Parts
 from sidecar.operations.events import Events
-from sidecar.operations.needs import LinkFacts, Reloaded
+from sidecar.operations.needs import AuthorityFacts, LinkFacts, Reloaded
 from sidecar.s2s.authority.listener import AuthorityListener
 from sidecar.store import History, PeerRules
 
@@ -77,6 +77,12 @@ class RunningDaemon:
     def link_facts(self) -> Sequence[LinkFacts]:
         return [_facts(config, state) for config, state in self.link_states()]
 
+    def authority_facts(self) -> AuthorityFacts | None:
+        state = self.authority.state if self.authority is not None else None
+        if state is None:
+            return None
+        return AuthorityFacts(state.places, state.domains, state.connections, state.counts)
+
     def speaks_for(self, domain: Domain) -> bool:
         return any(link.domains.speaks_for(domain) for link in self._config.link)
 
@@ -88,12 +94,17 @@ class RunningDaemon:
         seen = self.watching.seen if self.watching is not None else None
         return Snapshot(
             links=[_sample(state) for _, state in self.link_states()],
+            authority=self._authority_sample(),
             key_service_up=self.keys.connected,
             history_lost=self.history.lost,
             secrets=seen.secrets if seen else (),
             live_keys=seen.live_keys if seen else None,
             alarms=seen.alarms if seen else (),
         )
+
+    def _authority_sample(self) -> AuthoritySample | None:
+        state = self.authority.state if self.authority is not None else None
+        return None if state is None else AuthoritySample(state.connections, state.counts)
 
     def link_states(self) -> Sequence[tuple[LinkConfig, LinkState]]:
         return [] if self.links is None else self.links.states

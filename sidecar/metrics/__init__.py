@@ -5,6 +5,12 @@ how many time series there are.
 """
 
 from sidecar.metrics.counters import Metrics
-from sidecar.metrics.snapshot import AlarmSample, LinkSample, SecretSample, Snapshot
+from sidecar.metrics.snapshot import (
+    AlarmSample,
+    AuthoritySample,
+    LinkSample,
+    SecretSample,
+    Snapshot,
+)
 
-__all__ = ["AlarmSample", "LinkSample", "Metrics", "SecretSample", "Snapshot"]
+__all__ = ["AlarmSample", "AuthoritySample", "LinkSample", "Metrics", "SecretSample", "Snapshot"]

@@ -20,6 +20,14 @@ class LinkSample:
 
 
 @dataclass(frozen=True, slots=True)
+class AuthoritySample:
+    """The authority listener. `counts` by kind: `connections`, `turned-away`, ..."""
+
+    connections: int
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class SecretSample:
     """The ACTIVE version of one sender domain; times in seconds since 1970."""
 
@@ -43,6 +51,7 @@ class Snapshot:
     """Everything of one moment. `live_keys` is None while the key service does not say."""
 
     links: Sequence[LinkSample] = ()
+    authority: AuthoritySample | None = None
     key_service_up: bool = False
     history_lost: int = 0
     secrets: Sequence[SecretSample] = ()
@@ -80,6 +89,18 @@ class SnapshotCollector(Collector):
                 for kind, count in sorted(each.requests.items())
             ),
         )
+        if now.authority is not None:
+            yield GaugeMetricFamily(
+                "dialback_authority_connections",
+                "Connections of other servers to the authority listener",
+                value=now.authority.connections,
+            )
+            yield _counter(
+                "dialback_authority_events",
+                "What happened at the authority listener, by kind",
+                ("kind",),
+                (((kind,), count) for kind, count in sorted(now.authority.counts.items())),
+            )
         yield GaugeMetricFamily(
             "dialback_key_service_up",
             "Whether the key service is connected",

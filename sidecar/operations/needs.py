@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -90,6 +90,16 @@ class LinkFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class AuthorityFacts:
+    """The authority listener at this moment; `counts` since its start, by what happened."""
+
+    places: Sequence[str]
+    domains: Sequence[str]
+    connections: int
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Reloaded:
     """What a new configuration changed: JIDs of links, and settings that need a restart."""
 
@@ -109,6 +119,9 @@ class Daemon(Protocol):
     @property
     def api_failed(self) -> Sequence[str]: ...
     def link_facts(self) -> Sequence[LinkFacts]: ...
+    def authority_facts(self) -> AuthorityFacts | None:
+        """None where there is no listener."""
+
     def speaks_for(self, domain: Domain) -> bool:
         """Whether a link of the configuration does."""
 

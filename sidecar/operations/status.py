@@ -12,7 +12,7 @@ from sidecar.keys.messages import Status as KeydStatus
 from sidecar.keys.scopes import Scope
 from sidecar.operations.caller import Call
 from sidecar.operations.fields import Nothing, Output, at, at_if
-from sidecar.operations.needs import LinkFacts, Parts
+from sidecar.operations.needs import AuthorityFacts, LinkFacts, Parts
 from sidecar.operations.operation import Operation
 
 
@@ -27,6 +27,15 @@ class LinkStatus(Output, frozen=True):
     connects: int
     in_work: int
     domains: list[str]
+
+
+class AuthorityStatus(Output, frozen=True):
+    """The authority listener: where it listens, for which sender domains, and what it has seen."""
+
+    listens: list[str]
+    domains: list[str]
+    connections: int
+    counts: dict[str, int]
 
 
 class AlarmStatus(Output, frozen=True):
@@ -69,12 +78,13 @@ class HistoryStatus(Output, frozen=True):
 
 
 class DaemonStatus(Output, frozen=True):
-    """`ready`: handshakes are being answered on every link."""
+    """`ready`: handshakes are being answered on every link. `authority` is null without listener."""
 
     version: str
     started: datetime
     ready: bool
     links: list[LinkStatus]
+    authority: AuthorityStatus | None
     key_service: KeyServiceStatus
     history: HistoryStatus
     warnings: list[str]
@@ -96,6 +106,7 @@ async def _status(parts: Parts, call: Call, _: Nothing) -> DaemonStatus:
         started=at(daemon.started_ms),
         ready=all(link.phase == "connected" for link in links) and not parts.peer_rules.fault,
         links=links,
+        authority=_authority(daemon.authority_facts()),
         key_service=_key_service(found, isolated=not daemon.key_service_is_child),
         history=history,
         warnings=_warnings(parts, found),
@@ -142,6 +153,17 @@ def _link(link: LinkFacts) -> LinkStatus:
         connects=link.connects,
         in_work=link.in_work,
         domains=list(link.domains),
+    )
+
+
+def _authority(found: AuthorityFacts | None) -> AuthorityStatus | None:
+    if found is None:
+        return None
+    return AuthorityStatus(
+        listens=list(found.places),
+        domains=list(found.domains),
+        connections=found.connections,
+        counts=dict(sorted(found.counts.items())),
     )
 
 

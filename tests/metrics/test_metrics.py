@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from sidecar.engine import Decision
-from sidecar.jobs import Condition, Evidence, ReportedOutcome, Role, Verdict
-from sidecar.metrics import AlarmSample, LinkSample, Metrics, SecretSample, Snapshot
-from sidecar.names import Domain, DomainPair, StreamId
+from sidecar.engine import Decision, Verified
+from sidecar.jobs import Condition, Evidence, ReportedOutcome, Role, Verdict, Verify
+from sidecar.metrics import (
+    AlarmSample,
+    AuthoritySample,
+    LinkSample,
+    Metrics,
+    SecretSample,
+    Snapshot,
+)
+from sidecar.names import DialbackKey, Domain, DomainPair, StreamId
 
 OURS, PEER = Domain("capulet.example"), Domain("montague.example")
 OUTGOING = DomainPair(sender=OURS, target=PEER)
@@ -43,6 +50,22 @@ def test_keys_are_counted_by_our_domain_result_and_reason() -> None:
     replayed = {"result": "invalid", "reason": "key-replayed"}
     assert value(metrics, "dialback_keys_verified_total", **host, **replayed) == 1
     assert value(metrics, "dialback_key_service_seconds_count", operation="verify") == 2
+
+
+def test_keys_verified_together_are_counted_each_and_the_question_once() -> None:
+    metrics = Metrics()
+    other = DomainPair(sender=Domain("rooms.capulet.example"), target=PEER)
+    questions = [
+        Verify(pair=pair, stream=STREAM, key=DialbackKey("b483"))
+        for pair in (OUTGOING, OUTGOING, other, OUTGOING)
+    ]
+    valid, wrong = Verdict.valid(), Verdict.invalid("key-wrong")
+    metrics.note_verified(Verified(questions, [valid, valid, valid, wrong], 0.004))
+    counted = "dialback_keys_verified_total"
+    assert value(metrics, counted, host=OURS, result="valid", reason="") == 2
+    assert value(metrics, counted, host=other.sender, result="valid", reason="") == 1
+    assert value(metrics, counted, host=OURS, result="invalid", reason="key-wrong") == 1
+    assert value(metrics, "dialback_key_service_seconds_count", operation="verify") == 1
 
 
 def test_checks_are_counted_by_evidence_and_condition() -> None:
@@ -92,6 +115,7 @@ NOW = Snapshot(
     secrets=[SecretSample(OURS, 1000.0, 87400.0, 1, 0), SecretSample("b.example", 5.0, None, 0, 2)],
     live_keys=12,
     alarms=[AlarmSample("key-never-issued", 4)],
+    authority=AuthoritySample(5, {"turned-away": 6}),
 )
 
 
@@ -110,6 +134,8 @@ def test_links_secrets_and_alarms_are_looked_at_when_asked() -> None:
     assert rotation == 87400
     assert value(metrics, "dialback_secret_stateless_versions", host="b.example") == 2
     assert value(metrics, "dialback_alarms_total", code="key-never-issued") == 4
+    assert value(metrics, "dialback_authority_connections") == 5
+    assert value(metrics, "dialback_authority_events_total", kind="turned-away") == 6
 
 
 def test_key_service_that_says_nothing_has_no_live_keys() -> None:

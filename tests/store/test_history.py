@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from sidecar.engine import Decision
+from sidecar.engine import Decision, Verified
 from sidecar.handshakes import HandshakeFilter
-from sidecar.jobs import Condition, Evidence, ReportedOutcome, Role, Verdict
-from sidecar.names import Domain, DomainPair, StreamId
+from sidecar.jobs import Condition, Evidence, ReportedOutcome, Role, Verdict, Verify
+from sidecar.names import DialbackKey, Domain, DomainPair, StreamId
 from sidecar.store import History
 
 OURS, PEER = Domain("capulet.example"), Domain("montague.example")
@@ -284,3 +284,19 @@ async def test_newer_schema_is_left_alone(tmp_path: Path, clock: Clock) -> None:
     with sqlite3.connect(tmp_path / "history.sqlite3") as database:
         assert database.execute("SELECT stream FROM handshake").fetchall() == [("S1",)]
     database.close()
+
+
+async def test_flood_of_verifies_costs_the_history_no_more_than_it_can_take(
+    tmp_path: Path, clock: Clock
+) -> None:
+    pair = DomainPair(sender=OURS, target=PEER)
+    asked = [
+        Verify(pair=pair, stream=StreamId(f"S{number}"), key=DialbackKey("b483"))
+        for number in range(12_000)
+    ]
+    async with _opened(tmp_path, clock, records=100_000) as history:
+        history.note_verified(Verified(asked, [Verdict.valid()] * len(asked), 0.001))
+        assert history.lost == 2_000
+        history.note_verified(Verified(asked[:5], [Verdict.valid()] * 5, 0.001))
+        assert history.lost == 2_000  # these are known
+        assert await history.count() == 10_000
