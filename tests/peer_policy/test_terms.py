@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from rules_for_tests import rule
 
-from sidecar.errors import InvalidValue
 from sidecar.jobs import Check, Condition, Evidence, Issue, Outcome, Verdict
-from sidecar.lab.certificates import renewed, self_signed
+from sidecar.lab.certificates import self_signed
 from sidecar.names import DialbackKey, Domain, DomainPair, StreamId
 from sidecar.peer_policy import Action, Terms, refuse_check, refuse_issue, terms_of
-from sidecar.pkix.pins import pin_of, read_pin
+from sidecar.pkix.pins import pin_of
 
 PEER, OURS = Domain.parse("peer.example"), Domain.parse("capulet.example")
 GOOD, OTHER = self_signed("peer.example").der, self_signed("peer.example").der
@@ -95,25 +92,3 @@ def test_evidence_of_a_rule_stands_in_place_of_the_configuration() -> None:
 def test_terms_name_the_rule_they_come_from() -> None:
     assert Terms().rule is None
     assert terms_of(rule("*.example.net"), ALL).rule == "*.example.net"
-
-
-def test_pin_is_of_the_key_so_that_a_renewed_certificate_has_it_as_well() -> None:
-    first = self_signed("peer.example")
-    second = renewed(first, "peer.example", "chat.peer.example")
-    assert first.der != second.der
-    assert pin_of(first.der) == pin_of(second.der) != pin_of(OTHER)
-
-
-def test_pin_is_the_digest_that_openssl_prints() -> None:
-    certificate = self_signed("peer.example")
-    info = certificate.key.public_key().public_bytes(
-        Encoding.DER, PublicFormat.SubjectPublicKeyInfo
-    )
-    assert pin_of(certificate.der) == hashlib.sha256(info).hexdigest()
-
-
-def test_what_is_no_pin_or_no_certificate() -> None:
-    assert read_pin(str(PIN).upper()) == PIN
-    assert pin_of(b"no certificate") is None
-    with pytest.raises(InvalidValue, match="pins: expected 64 hex digits"):
-        read_pin("5e" * 31)
