@@ -10,6 +10,13 @@ from sidecar.keys.framing import BadFrame, FrameReader, decode_replies, encode_f
 from sidecar.keys.messages import AdminRequest, Failed, Reply
 
 _TIMEOUT_SECONDS = 30.0
+_FAULTS = {
+    "store-failed": "the key service cannot write to its disk, and this is not done (what was "
+    "revoked proves nothing from now on all the same); its log says why: make room, or see to "
+    "the disk, then type this again",
+    "journal-failed": "the key service cannot write its ledger; its log says why: make room, or "
+    "see to the disk",
+}
 _ENDED = "the key service ended the connection; see its log"
 
 
@@ -26,7 +33,7 @@ def ask(path: Path, request: AdminRequest) -> Reply:
     if reply is None:
         raise KeyServiceUnavailable(f"{path}: {_ENDED}")
     if isinstance(reply, Failed):
-        raise KeyServiceUnavailable(f"{path}: the key service failed: {reply.reason}")
+        raise KeyServiceUnavailable(f"{path}: {_FAULTS.get(reply.reason, reply.reason)}")
     return reply
 
 

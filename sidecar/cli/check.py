@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from sidecar.cli.api_commands import json_option
+from sidecar.cli.check_config import check_config
 from sidecar.cli.config_option import EXIT_CONFIG, config_option, load_or_exit
 from sidecar.cli.probing import fail_on_option, finish, probe_here
 from sidecar.names import Domain
@@ -19,25 +20,7 @@ def check() -> None:
     """Find out what is wrong, before it hurts."""
 
 
-@check.command("config")
-@config_option
-def check_config(config_path: Path) -> None:
-    """Read the configuration and list every problem in it; exit status 2 if there is one.
-
-    Example: dialback-sidecar check config --config sidecar.toml
-    """
-    config = load_or_exit(config_path)
-    click.echo(f"{config_path}: all right")
-    for link in config.link:
-        click.echo(f"  link {link.name} at {link.host}:{link.port}")
-        click.echo(f"    speaks for {', '.join(link.domains.patterns)}")
-    if config.keyd.socket is None:
-        click.echo(
-            "  key service: a child process of the daemon, under the same user: whoever takes\n"
-            "    over the daemon can read its secrets; set keyd.socket to run it by itself"
-        )
-    else:
-        click.echo(f"  key service: {config.keyd.socket}")
+check.add_command(check_config)
 
 
 @check.command("dns")

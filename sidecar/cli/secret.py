@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -25,6 +26,7 @@ from sidecar.keys.messages import (
 from sidecar.names import Domain
 
 _SECONDS_PER_DAY = 86400
+_SHOWN = 100
 
 
 def _domain(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
@@ -62,22 +64,45 @@ def _versions(admin_socket: Path, domain: str | None) -> Iterator[ListedVersion]
 @secret.command("rotate")
 @click.argument("domain", callback=_domain, required=False)
 @click.option("--all", "every", is_flag=True, help="Rotate every domain.")
+@click.option("--after", default="", help="With --all: go on after this domain.")
 @admin_socket_option
 @json_option
-def rotate(domain: str | None, every: bool, admin_socket: Path, as_json: bool) -> None:
+def rotate(domain: str | None, every: bool, after: str, admin_socket: Path, as_json: bool) -> None:
     """Make a new secret for DOMAIN. Keys issued before still verify until they expire.
 
     Example: dialback-sidecar secret rotate example.org
     """
     if (domain is None) != every:
         raise click.UsageError("expected either a DOMAIN or --all")
-    changed = ask_or_exit(admin_socket, RotateSecret(domain), Changed)
+    if after and not every:
+        raise click.UsageError("--after goes with --all")
+    if domain is None:
+        changed = _rotate_all(after, admin_socket)
+    else:
+        changed = ask_or_exit(admin_socket, RotateSecret(domain), Changed)
     if as_json:
         return _show_changed(changed)
-    for name, number in changed.versions:
+    for name, number in changed.versions[:_SHOWN]:
         click.echo(f"{name}: version {number} issues now")
-    if changed.count > len(changed.versions):
+    if changed.count > _SHOWN:
         click.echo(f"... {changed.count} domains in all")
+
+
+def _rotate_all(after: str, admin_socket: Path) -> Changed:
+    """Rotate so many at a time: keys are answered in between, and whoever is stopped can go on."""
+    versions: list[tuple[str, int]] = []
+    next_: str | None = after
+    while next_ is not None:
+        try:
+            changed = ask_or_exit(admin_socket, RotateSecret(None, next_), Changed)
+        except SystemExit:
+            if next_:
+                go_on = shlex.join(["--all", "--after", next_])
+                click.echo(f"{len(versions)} domains are done; go on with {go_on}", err=True)
+            raise
+        versions += changed.versions
+        next_ = changed.after
+    return Changed(len(versions), versions)
 
 
 @secret.command("revoke")
@@ -97,11 +122,9 @@ def revoke(domain: str, number: int | None, admin_socket: Path, as_json: bool) -
     changed = ask_or_exit(admin_socket, RevokeSecret(domain, number), Changed)
     if as_json:
         return _show_changed(changed)
-    done = [version for _, version in changed.versions]
-    if len(done) > 1 and done[-1] != number:  # the one made in its place is the last
-        click.echo(f"{domain}: {_named(done[:-1])} revoked, version {done[-1]} issues now")
-    else:
-        click.echo(f"{domain}: {_named(done)} revoked")
+    done = _named([version for _, version in changed.versions])
+    issuing = "" if changed.successor is None else f", version {changed.successor} issues now"
+    click.echo(f"{domain}: {done} revoked{issuing}")
 
 
 @secret.command("import")
@@ -165,4 +188,8 @@ def _named(numbers: list[int]) -> str:
 def _show_changed(changed: Changed) -> None:
     """The same as the answer of the API."""
     versions = [{"domain": domain, "number": number} for domain, number in changed.versions]
-    show_json({"count": changed.count, "versions": versions})
+    content: dict[str, object] = {"count": changed.count, "versions": versions, "successor": None}
+    if changed.successor is not None:
+        (domain, _), *_ = changed.versions
+        content["successor"] = {"domain": domain, "number": changed.successor}
+    show_json(content)

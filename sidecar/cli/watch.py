@@ -51,7 +51,9 @@ def _told(kind: str, content: Any) -> str:
             return f"{content['link']} is {content['phase']}{fault}"
         case "secret":
             numbers = ", ".join(str(number) for number in content["versions"])
-            return f"{content['domain']} {content['action']}: version {numbers}"
+            next_ = content["successor"]
+            issuing = "" if next_ is None else f", version {next_} issues now"
+            return f"{content['domain']} {content['action']}: version {numbers}{issuing}"
         case "domain":
             own = f" (its own: {', '.join(content['own'])})" if content["own"] else ""
             return (

@@ -88,10 +88,14 @@ class Administration:
         match request:
             case ListVersions():
                 return self._list(request, now_ms)
-            case RotateSecret(domain):
+            case RotateSecret(None, name):
+                after = self._versions.next_after(name)
+                rotated = self._versions.rotate_after(name, now_ms)
+                return _changed("rotated", rotated, after=after)
+            case RotateSecret(str(domain)):
                 return _changed("rotated", self._versions.rotate(domain, now_ms))
             case RevokeSecret(domain, number):
-                return _changed("revoked", self._versions.revoke(domain, number, now_ms))
+                return _changed("revoked", *self._versions.revoke(domain, number, now_ms))
             case ImportSecret(domain, secret, seconds, issue):
                 imported = self._versions.import_secret(
                     domain, secret, seconds * 1000, now_ms, issue=issue
@@ -178,9 +182,16 @@ class Administration:
         )
 
 
-def _changed(verb: str, versions: Sequence[VersionFacts]) -> Changed:
+def _changed(
+    verb: str,
+    versions: Sequence[VersionFacts],
+    successor: VersionFacts | None = None,
+    *,
+    after: str | None = None,
+) -> Changed:
     for facts in versions[:_NAMED_PER_CHANGE]:
-        done = "made" if verb == "revoked" and facts.revoked_ms is None else verb
-        log.info("%s: %s version %d", done, facts.domain, facts.number)
+        log.info("%s: %s version %d", verb, facts.domain, facts.number)
+    if successor is not None:
+        log.info("made: %s version %d", successor.domain, successor.number)
     named = [(facts.domain, facts.number) for facts in versions[:_NAMED_PER_CHANGE]]
-    return Changed(len(versions), named)
+    return Changed(len(versions), named, None if successor is None else successor.number, after)

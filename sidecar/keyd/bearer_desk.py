@@ -178,8 +178,7 @@ class BearerDesk:
             return msgspec.msgpack.decode(noted[1], type=Changed)
 
         def note() -> None:
-            changed = self._store.changed
-            reply = msgspec.msgpack.encode(Changed(len(changed), changed[:_MAX_NAMED]))
+            reply = msgspec.msgpack.encode(self._changed_by(request))
             database = self._store.database
             database.execute(
                 "INSERT OR REPLACE INTO done VALUES (?, ?, ?, ?, ?)",
@@ -208,20 +207,30 @@ class BearerDesk:
         try:
             return self._administer(request, now_ms)
         except _DryRun:
-            changed = self._store.changed
-            return Changed(len(changed), changed[:_MAX_NAMED])
+            return self._changed_by(request)
         finally:
             self._store.before_commit = None
+
+    def _changed_by(self, request: RotateSecret | RevokeSecret | ImportSecret) -> Changed:
+        """The answer to `request`, from what its transaction did."""
+        added, destroyed = self._store.added, self._store.destroyed
+        if isinstance(request, RevokeSecret):
+            successor = added[0][1] if added else None
+            return Changed(len(destroyed), destroyed[:_MAX_NAMED], successor)
+        after = None
+        if isinstance(request, RotateSecret) and request.domain is None:
+            after = self._versions.next_after(request.after)
+        return Changed(len(added), added[:_MAX_NAMED], None, after)
 
     def _would_revoke(self, request: RevokeSecret) -> Reply:
         """A revoked version is gone from memory before anything else: nothing to undo here."""
         active = self._versions.keyring.active(request.domain)
         doomed = self._versions.to_revoke(request.domain, request.number)
         changed = [(request.domain, version.facts.number) for version in doomed]
+        successor = None
         if active in doomed:
-            newest = max(each.number for each in self._store.facts_of(request.domain))
-            changed.append((request.domain, newest + 1))
-        return Changed(len(changed), changed)
+            successor = 1 + max(each.number for each in self._store.facts_of(request.domain))
+        return Changed(len(changed), changed, successor)
 
 
 def _about(request: BearerRequest) -> list[str] | None:

@@ -40,8 +40,10 @@ class SecretStore:
         self.path = path
         self._database = sqlite3.connect(path, isolation_level=None)
         self.before_commit: Callable[[], None] | None = None
-        self.changed: list[tuple[str, int]] = []
-        """(domain, number) of what the transaction added or destroyed, in order."""
+        self.added: list[tuple[str, int]] = []
+        """(domain, number) of what the transaction added, in order."""
+        self.destroyed: list[tuple[str, int]] = []
+        """The same of what it destroyed."""
         self._sealer: Sealer | None = None
         try:
             # A rollback journal is erased with each commit; a write-ahead log would keep old
@@ -135,7 +137,8 @@ class SecretStore:
     def transaction(self) -> Iterator[None]:
         """All that is done inside, or nothing of it; `before_commit` is a part of it."""
         self._database.execute("BEGIN IMMEDIATE")
-        self.changed.clear()
+        self.added.clear()
+        self.destroyed.clear()
         try:
             yield
             if self.before_commit is not None:
@@ -161,7 +164,7 @@ class SecretStore:
         assert kind in ("ledger", "stateless")
         facts = VersionFacts(cursor.lastrowid, domain, number, kind, now_ms, ends_ms)  # type: ignore[arg-type]
         self._seal(facts, secret)
-        self.changed.append((domain, number))
+        self.added.append((domain, number))
         return facts
 
     def destroy(
@@ -173,7 +176,7 @@ class SecretStore:
             "UPDATE version SET revoked_ms = ?, removed_ms = ?, sealed = ? WHERE id = ?",
             (revoked_ms, removed_ms, self.sealer.seal(gone, b""), facts.id),
         )
-        self.changed.append((facts.domain, facts.number))
+        self.destroyed.append((facts.domain, facts.number))
         old = [
             (each.id,)
             for each in self.facts_of(facts.domain)

@@ -70,23 +70,35 @@ class Versions:
         for version in made:
             self._take_in(version, now_ms)
 
-    def rotate(self, domain: str | None, now_ms: int) -> list[VersionFacts]:
-        """Rotate one sender domain or all of them. Raises NotDone."""
-        if domain is not None:
-            if self.keyring.active(domain) is None:
-                raise NotDone("no-such-domain")
-            if self.keyring.retired_count(domain) >= MAX_RETIRED:
-                raise NotDone("too-many-retired")
-            domains = [domain]
-        else:
-            domains = self._rotatable(self.keyring.all_active())
+    def rotate(self, domain: str, now_ms: int) -> list[VersionFacts]:
+        """Rotate one sender domain. Raises NotDone."""
+        if self.keyring.active(domain) is None:
+            raise NotDone("no-such-domain")
+        if self.keyring.retired_count(domain) >= MAX_RETIRED:
+            raise NotDone("too-many-retired")
+        return self._rotate([domain], now_ms)
+
+    def rotate_after(self, name: str, now_ms: int) -> list[VersionFacts]:
+        """Rotate the next sender domains after `name`; `next_after` tells where that ends."""
+        domains = self._store.domains_after(name, _AT_A_TIME)
+        active = [version for each in domains if (version := self.keyring.active(each))]
+        return self._rotate(self._rotatable(active), now_ms)
+
+    def next_after(self, name: str) -> str | None:
+        """The last of the domains that `rotate_after` rotates; None when no more come."""
+        domains = self._store.domains_after(name, _AT_A_TIME)
+        return domains[-1] if len(domains) == _AT_A_TIME else None
+
+    def _rotate(self, domains: Sequence[str], now_ms: int) -> list[VersionFacts]:
         self.create(domains, now_ms)
         return [version.facts for each in domains if (version := self.keyring.active(each))]
 
-    def revoke(self, domain: str, number: int | None, now_ms: int) -> list[VersionFacts]:
+    def revoke(
+        self, domain: str, number: int | None, now_ms: int
+    ) -> tuple[list[VersionFacts], VersionFacts | None]:
         """Destroy a secret now; if it was the active one, the next is made with it.
 
-        Returns the versions revoked and the version made. Raises NotDone. A full disk does not
+        Returns the versions revoked, and the version made. Raises NotDone. A full disk does not
         hinder it. Should the store fail all the same, they are gone from memory nevertheless;
         sqlite3.Error or OSError tells that they are not gone from the disk, and `tend` goes on
         trying.
@@ -95,7 +107,7 @@ class Versions:
         for version in doomed:
             self.keyring.remove(version.id)
             self._condemned[version.id] = version
-        return [facts for version in doomed for facts in self._carry_out(version, now_ms)]
+        return self._carry_out(doomed, now_ms)
 
     def to_revoke(self, domain: str, number: int | None) -> list[SecretVersion]:
         """Return the version meant, and before it the stateless ones that have its secret.
@@ -146,7 +158,7 @@ class Versions:
         Of each so many at a time.
         """
         for version in list(self._condemned.values())[:_AT_A_TIME]:
-            self._carry_out(version, now_ms)
+            self._carry_out([version], now_ms)
         self._rotate_due(now_ms)
         needless = (
             each
@@ -192,22 +204,28 @@ class Versions:
         secret = secrets.token_bytes(SECRET_BYTES)
         return SecretVersion(self._store.add(domain, "ledger", now_ms, secret), KeyMaker(secret))
 
-    def _carry_out(self, version: SecretVersion, now_ms: int) -> list[VersionFacts]:
-        """Store the revocation of a version that is gone from memory."""
-        gone, made = self._ballast.make_room_for(lambda: self._revoke(version.facts, now_ms))
-        del self._condemned[version.id]
+    def _carry_out(
+        self, doomed: Sequence[SecretVersion], now_ms: int
+    ) -> tuple[list[VersionFacts], VersionFacts | None]:
+        """Store the revocation of versions of one domain that are gone from memory."""
+        facts = [version.facts for version in doomed]
+        gone, made = self._ballast.make_room_for(lambda: self._revoke(facts, now_ms))
+        for version in doomed:
+            del self._condemned[version.id]
         if made is None:
-            return [gone]
+            return gone, None
         self._take_in(made, now_ms)
-        return [gone, made.facts]
+        return gone, made.facts
 
     def _revoke(
-        self, facts: VersionFacts, now_ms: int
-    ) -> tuple[VersionFacts, SecretVersion | None]:
-        orphaned = facts.kind == "ledger" and self.keyring.active(facts.domain) is None
+        self, doomed: Sequence[VersionFacts], now_ms: int
+    ) -> tuple[list[VersionFacts], SecretVersion | None]:
+        domain = doomed[0].domain
+        issued = any(facts.kind == "ledger" for facts in doomed)
+        orphaned = issued and self.keyring.active(domain) is None
         with self._store.transaction():
-            gone = self._store.destroy(facts, revoked_ms=now_ms)
-            made = self._add(facts.domain, now_ms) if orphaned else None
+            gone = [self._store.destroy(facts, revoked_ms=now_ms) for facts in doomed]
+            made = self._add(domain, now_ms) if orphaned else None
         return gone, made
 
     def _take_in(self, version: SecretVersion, now_ms: int) -> None:

@@ -87,9 +87,11 @@ class ChangePolicy(_Message, frozen=True, tag="change-policy"):
 
 
 class RotateSecret(_Message, frozen=True, tag="rotate-secret"):
-    """Make a new version that issues from now on, for one sender domain or for all."""
+    """Make a new version that issues from now on, for one sender domain, or for the next hundred
+    after `after` in order of name."""
 
     domain: str | None = None
+    after: str = ""
 
 
 class RevokeSecret(_Message, frozen=True, tag="revoke-secret"):
@@ -247,12 +249,15 @@ class PolicyList(_Message, frozen=True, tag="policies"):
 class Changed(_Message, frozen=True, tag="changed"):
     """How many versions were made or revoked, and the first of them: (domain, number).
 
-    Of a revocation the version asked for comes after those that shared its secret, and last, where
-    it was the active one, the version made in its place.
+    Of a revocation the version asked for comes after those that shared its secret; `successor` is
+    the number of the version made in the place of the active one. `after` continues a rotation of
+    all domains; None at its end.
     """
 
     count: int
     versions: list[tuple[str, int]]
+    successor: int | None = None
+    after: str | None = None
 
 
 class Alarm(_Message, frozen=True, tag="alarm"):

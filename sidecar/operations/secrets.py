@@ -81,19 +81,25 @@ class VersionName(Struct, frozen=True):
 
 
 class ChangedVersions(Output, frozen=True):
-    """How many versions were made, revoked or imported, and the first hundred of them."""
+    """How many versions were made, revoked or imported, and the first hundred of them.
+
+    `successor`: the version that issues in the place of one that was revoked.
+    """
 
     dry_run: bool
     count: int
     versions: list[VersionName]
+    successor: VersionName | None = None
 
 
 class SecretChange(Struct, frozen=True):
-    """An event: what was done to a sender domain's secret."""
+    """An event: what was done to a sender domain's secret, and which version issues in the place
+    of one that was revoked."""
 
     action: Literal["rotated", "revoked", "imported", "changed"]
     domain: str
     versions: list[int]
+    successor: int | None = None
 
 
 async def _versions(parts: Parts, call: Call, given: OneDomain) -> VersionsOfDomain:
@@ -137,10 +143,13 @@ async def _change(
     assert isinstance(reply, Changed)
     if not dry_run:
         numbers = [number for _, number in reply.versions]
-        change = SecretChange(action, str(request.domain), numbers)
+        change = SecretChange(action, str(request.domain), numbers, reply.successor)
         parts.events.publish("secret", change, str(request.domain))
     named = [VersionName(domain, number) for domain, number in reply.versions]
-    return ChangedVersions(dry_run=dry_run, count=reply.count, versions=named)
+    successor = None
+    if reply.successor is not None:
+        successor = VersionName(str(request.domain), reply.successor)
+    return ChangedVersions(dry_run=dry_run, count=reply.count, versions=named, successor=successor)
 
 
 def by_domain(versions: list[ListedVersion]) -> list[VersionsOfDomain]:

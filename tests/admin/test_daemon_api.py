@@ -53,7 +53,11 @@ async def test_rotation_revocation_and_import_over_http(tmp_path: Path) -> None:
         assert done.content == told.content | {"dry_run": False}
         assert done.content["versions"] == [{"domain": OURS, "number": 2}]
         assert await states() == [(1, "retired"), (2, "active")]
-        await daemon.ask("POST", f"{base}/revoke", json={"version": 2})
+        told = await daemon.ask("POST", f"{base}/revoke", json={"version": 2, "dry_run": True})
+        done = await daemon.ask("POST", f"{base}/revoke", json={"version": 2})
+        assert done.content == told.content | {"dry_run": False}
+        assert done.content["versions"] == [{"domain": OURS, "number": 2}]
+        assert done.content["successor"] == {"domain": OURS, "number": 3}
         assert await states() == [(1, "retired"), (2, "revoked"), (3, "active")]
         imported = await daemon.ask("POST", f"{base}/import", json={"secret": "x", "days": 1})
         assert imported.content["count"] == 1

@@ -70,6 +70,27 @@ async def test_handshakes_and_rotations_are_told_as_they_happen(shared_daemon: D
         assert (event.kind, event.data["peer"]) == ("handshake", "montague.invalid")
 
 
+async def test_revocation_tells_what_went_and_what_came(shared_daemon: Daemon) -> None:
+    await shared_daemon.make_secret(OURS)
+    async with following(shared_daemon) as stream:
+        answer = await shared_daemon.ask("POST", f"/v1/domains/{OURS}/secrets/revoke")
+        event = await stream.next()
+        (gone,) = answer.content["versions"]
+        assert (event.data["action"], event.data["versions"]) == ("revoked", [gone["number"]])
+        assert event.data["successor"] == gone["number"] + 1
+
+
+async def test_policy_of_a_domain_is_told_when_it_changes(shared_daemon: Daemon) -> None:
+    await shared_daemon.make_secret(OURS)
+    async with following(shared_daemon) as stream:
+        policy = f"/v1/domains/{OURS}"
+        await shared_daemon.ask("PATCH", policy, json={"rotate_every": "12h"})
+        event = await stream.next()
+        assert (event.kind, event.data["domain"]) == ("domain", OURS)
+        assert (event.data["rotate_every"], event.data["own"]) == ("12h", ["rotate_every"])
+        await shared_daemon.ask("PATCH", policy, json={"rotate_every": None})
+
+
 async def test_whoever_comes_back_misses_nothing(shared_daemon: Daemon) -> None:
     await shared_daemon.make_secret(OURS)
     async with following(shared_daemon) as stream:

@@ -17,7 +17,6 @@ from sidecar.cli import main
 from sidecar.lab.sidecar import ENVIRONMENT, command
 
 WITHOUT_DATA = {
-    "check config": "says what is wrong with the configuration",
     "serve": "runs until it is told to stop, and logs",
     "demo": "tells a story",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -40,6 +41,17 @@ def test_bad_configuration_lists_every_problem_and_ends_with_status_2(
     assert "Traceback" not in ended.stderr
 
 
+def test_problems_are_told_as_json_too(tmp_path: Path) -> None:
+    path = tmp_path / "sidecar.toml"
+    path.write_text(BAD)
+    ended = run("check", "config", "--json", "--config", path)
+    assert (ended.returncode, ended.stderr) == (2, "")
+    told = json.loads(ended.stdout)
+    assert told["file"] == str(path)
+    assert {each["place"] for each in told["problems"]} == set(PLACES)
+    assert all(each["text"] for each in told["problems"])
+
+
 def test_good_configuration_is_told_with_status_0(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("s3cr3t")
@@ -52,3 +64,18 @@ def test_good_configuration_is_told_with_status_0(tmp_path: Path) -> None:
     ended = run("check", "config", "--config", path)
     assert ended.returncode == 0
     assert "all right" in ended.stdout and "s3cr3t" not in ended.stdout
+    told = run("check", "config", "--json", "--config", path)
+    assert told.returncode == 0
+    assert json.loads(told.stdout) == {
+        "file": str(path),
+        "problems": [],
+        "links": [
+            {
+                "jid": "dialback.capulet.example",
+                "host": "127.0.0.1",
+                "port": 5347,
+                "domains": ["capulet.example"],
+            }
+        ],
+        "key_service": None,
+    }

@@ -12,7 +12,8 @@ import pytest
 
 from sidecar.admin_client import ask
 from sidecar.errors import KeyServiceUnavailable
-from sidecar.keys.messages import GetStatus
+from sidecar.keys.framing import encode_frame
+from sidecar.keys.messages import Failed, GetStatus
 
 
 @contextmanager
@@ -60,3 +61,15 @@ def test_answer_of_something_else_is_told(answer: bytes, words: str, tmp_path: P
     ):
         ask(tmp_path / "s", GetStatus())
     assert "Errno" not in str(error.value)
+
+
+def test_disk_that_fails_is_told_with_what_to_do(tmp_path: Path) -> None:
+    answer = encode_frame([(0, Failed("store-failed"))])
+    with (
+        _answering(tmp_path / "s", answer),
+        pytest.raises(
+            KeyServiceUnavailable, match=r"cannot write to its disk.*: make room"
+        ) as error,
+    ):
+        ask(tmp_path / "s", GetStatus())
+    assert "Failed" not in str(error.value)

@@ -8,9 +8,11 @@ from click.testing import CliRunner
 from keyd_process import KeydProcess
 
 from sidecar.cli import main
+from sidecar.errors import KeyServiceUnavailable
 from sidecar.keys.dialback_key import KeyMaker, key_message
 from sidecar.keys.messages import (
     Backup,
+    Changed,
     CreateToken,
     Denied,
     ImportSecret,
@@ -67,6 +69,32 @@ def test_revoke_says_which_version_went_and_which_one_issues(running_keyd):
     assert revoke("--version", "1") == "capulet.example: version 1 revoked\n"
     assert revoke("--version", "2") == "capulet.example: version 2 revoked, version 3 issues now\n"
     assert revoke() == "capulet.example: version 3 revoked, version 4 issues now\n"
+
+
+def test_rotation_of_all_domains_goes_on_where_it_ended(running_keyd):
+    names = sorted(f"d{number}.example" for number in range(120))
+    for name in names:
+        running_keyd.ask(IssueKey(name, "t.example", "S"))
+    lines = run(running_keyd, "secret", "rotate", "--all", "--after", names[9]).output.splitlines()
+    assert lines[0] == f"{names[10]}: version 2 issues now"
+    assert lines[-1] == "... 110 domains in all"
+    assert len(lines) == 101
+    changed = json.loads(run(running_keyd, "secret", "rotate", "--all", "--json").output)
+    assert changed["count"] == len(changed["versions"]) == 120
+    ran = run(running_keyd, "secret", "rotate", names[0], "--after", names[1])
+    assert ran.exit_code == 2
+
+
+def test_rotation_of_all_domains_that_ends_early_says_how_to_go_on(running_keyd, monkeypatch):
+    def ask(path, request):
+        if request.after:
+            raise KeyServiceUnavailable("its disk is full")
+        return Changed(1, [("a.example", 2)], after="a.example")
+
+    monkeypatch.setattr("sidecar.cli.keyd_option.ask", ask)
+    ran = run(running_keyd, "secret", "rotate", "--all")
+    assert ran.exit_code == 1
+    assert "1 domains are done; go on with --all --after a.example" in ran.output
 
 
 def test_import_to_issue_says_so_and_its_revocation_names_both(running_keyd):

@@ -13,6 +13,7 @@ from sidecar.keys.messages import (
     Failed,
     GetStatus,
     ImportSecret,
+    IssueKey,
     ListVersions,
     Refused,
     RevokeSecret,
@@ -91,10 +92,33 @@ def test_all_sender_domains_rotate_at_once_when_asked(house):
     assert house.admin(RotateSecret()) == Changed(2, [("a.example", 2), ("b.example", 2)])
 
 
+def test_many_sender_domains_rotate_so_many_at_a_time(house):
+    names = sorted(f"d{number}.example" for number in range(230))
+    house.ask(*(IssueKey(name, "t.example", "S") for name in names))
+    done, after = [], ""
+    while after is not None:
+        changed = house.admin(RotateSecret(None, after))
+        assert changed.count <= 100
+        done += changed.versions
+        after = changed.after
+        assert {number for _, number in done} == {2}
+        assert house.states(names[-1])[-1][0] == (2 if after is None else 1)
+    assert done == [(name, 2) for name in names]
+
+
+def test_domain_with_too_many_retired_versions_is_passed_over_when_all_rotate(house):
+    for name in ("a.example", "b.example"):
+        house.issue(name, "t.example", "S")
+    for number in range(MAX_RETIRED):
+        house.issue("a.example", "t.example", f"T{number}")
+        house.admin(RotateSecret("a.example"))
+    assert house.admin(RotateSecret()) == Changed(1, [("b.example", 2)])
+
+
 def test_revoked_version_verifies_nothing_and_the_next_is_active_at_once(house):
     old = house.issue(*TRIPLE).key
     revoked = RevokeSecret("capulet.example")
-    assert house.admin(revoked) == Changed(2, [("capulet.example", 1), ("capulet.example", 2)])
+    assert house.admin(revoked) == Changed(1, [("capulet.example", 1)], successor=2)
     assert house.states() == [(1, "revoked"), (2, "active")]
     assert house.verify(old, *TRIPLE) is REVOKED
     new = house.issue(*TRIPLE).key
@@ -138,7 +162,8 @@ def test_seventeenth_retired_version_is_refused_and_revoking_is_not(house):
         house.issue("capulet.example", "montague.example", f"T{number}")
         house.admin(RotateSecret("capulet.example"))
     assert house.admin(RotateSecret("capulet.example")) == Refused("too-many-retired")
-    assert house.admin(RevokeSecret("capulet.example")).count == 2
+    revoked = house.admin(RevokeSecret("capulet.example"))
+    assert (revoked.count, revoked.successor) == (1, MAX_RETIRED + 2)
 
 
 def test_revoking_works_on_a_full_disk(house, monkeypatch):
@@ -151,7 +176,7 @@ def test_revoking_works_on_a_full_disk(house, monkeypatch):
         return real(*arguments, **keywords)
 
     monkeypatch.setattr(house.store, "destroy", destroy)
-    assert house.admin(RevokeSecret("capulet.example")).count == 2
+    assert house.admin(RevokeSecret("capulet.example")).successor == 2
     assert house.verify(old, *TRIPLE) is REVOKED
     assert house.states() == [(1, "revoked"), (2, "active")]
     assert (house.directory / "ballast").exists()
@@ -197,7 +222,8 @@ def test_revocation_that_the_disk_did_not_take_can_be_asked_again(house, broken_
     house.admin(RotateSecret("capulet.example"))
     assert house.admin(RevokeSecret("capulet.example")) == Failed("store-failed")
     broken_disk()
-    assert house.admin(RevokeSecret("capulet.example")).count == 2
+    revoked = Changed(1, [("capulet.example", 2)], successor=3)
+    assert house.admin(RevokeSecret("capulet.example")) == revoked
     assert house.states() == [(1, "retired"), (2, "revoked"), (3, "active")]
 
 
