@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,7 @@ def _nothing(_: RotateKek | GetStatus | ListTokens) -> None:
     """It has no field."""
 
 
+@lru_cache(maxsize=8192)
 def _check_domain(text: str, field: str) -> None:
     """Only the canonical form names a domain here: each has one entry, not one per spelling."""
     if Domain.parse(text, field) != text:

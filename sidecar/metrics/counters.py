@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter as Tally
 from collections.abc import Callable, Collection
-from itertools import groupby
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.registry import Collector
@@ -90,16 +90,14 @@ class Metrics:
 
     def note_verified(self, verified: Verified) -> None:
         """Count verify requests answered together; the key service was asked once."""
-        runs = groupby(
-            zip(verified.asked, verified.verdicts, strict=True),
-            lambda each: (each[0].pair.sender, id(each[1])),
-        )
-        for (host, _), run in runs:
-            each = [verdict for _, verdict in run]
-            said = each[0]
+        hosts = [question.pair.sender for question in verified.asked]
+        by_id = {id(verdict): verdict for verdict in verified.verdicts}
+        counted = Tally(zip(hosts, map(id, verified.verdicts), strict=True))
+        for (host, which), count in counted.items():
+            said = by_id[which]
             condition = said.condition.value if said.condition else ""
             key = ("verify", str(host), said.outcome.value, said.reason or "", "", condition)
-            self._child(key)[0](len(each))
+            self._child(key)[0](count)
         self._key_seconds.labels("verify").observe(verified.seconds)
 
     def note_report(self, reported: ReportedOutcome) -> None:

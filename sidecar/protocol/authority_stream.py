@@ -178,12 +178,12 @@ class AuthorityStream:
     # what the peer sends
 
     def _receive(self, part: StreamPart) -> None:
-        if isinstance(part, Element):
-            self._receive_element(part)
-        elif isinstance(part, StreamStart):
+        if isinstance(part, StreamStart):
             self._receive_header(part)
         elif isinstance(part, StreamEnd):
             self._step(Input.STREAM_END)
+        else:
+            self._receive_element(part)
 
     def _receive_header(self, start: StreamStart) -> None:
         header = stream.read_header(start)

@@ -7,7 +7,8 @@ An answer echoes `from`, `to` and `id` as they were sent, and never the key (XEP
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from sidecar.errors import InvalidValue
 from sidecar.jobs import Condition, Outcome, Verdict
@@ -28,7 +29,7 @@ _ERROR_TYPES = {
 """RFC 6120 §8.3.3; the other conditions are of type `cancel`."""
 
 
-class Said(NamedTuple):
+class Said(Struct, frozen=True, gc=False):
     """The attributes of a request as they were sent, None where there was none."""
 
     name: str
@@ -77,7 +78,7 @@ def write_answer(said: Said, verdict: Verdict) -> str:
 
     A dialback error carries a stanza error (XEP-0220 §2.5), whose reason stays with us.
     """
-    name, sender, recipient, id_ = said
+    name, sender, recipient, id_ = said.name, said.sender, said.recipient, said.id
     if sender is None or recipient is None or id_ is None:
         given = (("from", recipient), ("to", sender), ("id", id_))
         attributes = "".join(f" {key}={quoted(text)}" for key, text in given if text is not None)

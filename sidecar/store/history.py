@@ -39,7 +39,7 @@ _MS_PER_DAY = 86_400_000
 _BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _SUFFIXES = ("", "-wal", "-shm")
 _PER_SECOND = 2_000
-_BURST = 10_000
+_BURST = 5_000
 """More new handshakes than these cost more than a look at them is worth, and whoever floods us
 would push out all others."""
 
@@ -167,9 +167,10 @@ class History:
         if self._task is None:
             return
         now_ms = self._now_ms()
-        for decision in verified.decisions():
-            pair = decision.pair
-            if self._room > 0 or (False, *pair, decision.stream) in self._pending:
+        for question, verdict in zip(verified.asked, verified.verdicts, strict=True):
+            pair, stream = question.pair, question.stream
+            if self._room > 0 or (False, *pair, stream) in self._pending:
+                decision = Decision("verify", pair, stream, verdict, verified.seconds)
                 self._note(of_decision(decision, now_ms))
             else:
                 self.lost += 1
