@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Set
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from time import monotonic
 
@@ -114,12 +113,12 @@ class Checker:
     ) -> Verdict | Failure:
         deadline = asyncio.get_running_loop().time() + timeout_seconds
         search = Search(check, self._dialling, deadline, terms, accepted, trace)
+        room = self._gate.room(check.ip, check.pair.sender)
         admitted = False
         try:
-            async with asyncio.timeout(timeout_seconds), AsyncExitStack() as stack:
+            async with asyncio.timeout(timeout_seconds):
                 with trace.step("room") as note:
-                    room = self._gate.admit(check.ip, check.pair.sender)
-                    refusal = await stack.enter_async_context(room)
+                    refusal = await room.enter()
                     if refusal is not None:
                         note.of(Failure(refusal))
                         return Failure(refusal)
@@ -127,6 +126,8 @@ class Checker:
                 return await search.run()
         except TimeoutError:
             return search.out_of_time() if admitted else Failure(Reason.TOO_MANY_CHECKS)
+        finally:
+            room.leave()
 
     async def close(self) -> None:
         """Close all streams and let go of the resolver. Checks under way end as errors."""

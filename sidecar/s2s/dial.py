@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
@@ -129,7 +130,7 @@ async def _connect(
         return Failure(Reason.CONNECT_UNREACHABLE, f"{place}: {_name(error)}")
     try:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        await asyncio.get_running_loop().sock_connect(connection, (address, port))
+        await _connected(connection, address, port)
         connected = connection.getpeername()[0]
     except OSError as error:
         connection.close()
@@ -141,6 +142,30 @@ async def _connect(
         connection.close()
         return Failure(Reason.ADDRESS_REFUSED, f"connected to {connected}")
     return connection
+
+
+async def _connected(connection: socket.socket, address: str, port: int) -> None:
+    """As `sock_connect` of the event loop, which has a thread look addresses up like names."""
+    try:
+        connection.connect((address, port))
+        return
+    except BlockingIOError:
+        pass
+    loop = asyncio.get_running_loop()
+    settled: asyncio.Future[None] = loop.create_future()
+    loop.add_writer(connection, _settle, settled)
+    try:
+        await settled
+    finally:
+        loop.remove_writer(connection)
+    error = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if error:
+        raise OSError(error, os.strerror(error))
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _reason(error: OSError) -> Reason:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -48,19 +46,15 @@ class Gate:
         self._queues: dict[str, deque[tuple[Domain, asyncio.Future[None]]]] = {}
         self._waiting = 0
 
-    @asynccontextmanager
-    async def admit(self, ip: str | None, sender: Domain) -> AsyncIterator[Reason | None]:
-        """Wait for room and hold it; a reason instead where even waiting has no room."""
-        prefix = prefix_of(ip)
+    def room(self, ip: str | None, sender: Domain) -> Room:
+        return Room(self, prefix_of(ip), sender)
+
+    async def enter(self, prefix: str, sender: Domain) -> bool:
+        """Wait for room; False where even waiting has none."""
         if prefix not in self._queues and self._fits(prefix, sender):
             self._take(prefix, sender)
-        elif not await self._wait(prefix, sender):
-            yield Reason.TOO_MANY_CHECKS
-            return
-        try:
-            yield None
-        finally:
-            self._leave(prefix, sender)
+            return True
+        return await self._wait(prefix, sender)
 
     async def _wait(self, prefix: str, sender: Domain) -> bool:
         queue = self._queues.get(prefix, deque())
@@ -75,7 +69,7 @@ class Gate:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():  # it was our turn, and nobody is there
-                self._leave(prefix, sender)
+                self.leave(prefix, sender)
             else:
                 self._forget(prefix, sender, turn)
             raise
@@ -97,7 +91,8 @@ class Gate:
         self._by_domain[sender] += 1
         self._by_both[prefix, sender] += 1
 
-    def _leave(self, prefix: str, sender: Domain) -> None:
+    def leave(self, prefix: str, sender: Domain) -> None:
+        """Give back what `enter` has taken."""
         self._running -= 1
         _count_down(self._by_prefix, prefix)
         _count_down(self._by_domain, sender)
@@ -131,6 +126,27 @@ class Gate:
         if not queue:
             del self._queues[prefix]
         self._let_in()
+
+
+class Room:
+    """The room of one check."""
+
+    __slots__ = ("_gate", "_held", "_prefix", "_sender")
+
+    def __init__(self, gate: Gate, prefix: str, sender: Domain) -> None:
+        self._gate, self._prefix, self._sender = gate, prefix, sender
+        self._held = False
+
+    async def enter(self) -> Reason | None:
+        """Wait for room and hold it; a reason instead where even waiting has none."""
+        self._held = await self._gate.enter(self._prefix, self._sender)
+        return None if self._held else Reason.TOO_MANY_CHECKS
+
+    def leave(self) -> None:
+        """Give it back, if it was held."""
+        if self._held:
+            self._held = False
+            self._gate.leave(self._prefix, self._sender)
 
 
 def _count_down(counter: Counter[_Key], key: _Key) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import Self
 
 from sidecar.jobs import Step
 from sidecar.pkix.flaws import Flawed
@@ -12,12 +12,14 @@ from sidecar.s2s.failures import Failure
 
 
 class Note:
-    """What there is to say of a step that is being done."""
+    """A step that is being done, and what there is to say of it."""
 
-    __slots__ = ("detail", "reason")
+    __slots__ = ("_begun", "_name", "_trace", "detail", "reason")
 
-    def __init__(self) -> None:
-        self.detail = ""
+    def __init__(self, trace: Trace, name: str, detail: str) -> None:
+        self._trace, self._name = trace, name
+        self._begun = 0.0
+        self.detail = detail
         self.reason: str | None = None
 
     def of(self, result: object) -> None:
@@ -26,6 +28,17 @@ class Note:
             self.reason, self.detail = result.reason.code, result.detail
         elif isinstance(result, Flawed):
             self.reason, self.detail = result.flaw.value, result.detail
+
+    def __enter__(self) -> Self:
+        self._begun = self._trace.now()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: object
+    ) -> None:
+        if kind is not None and issubclass(kind, asyncio.CancelledError | TimeoutError):
+            self.reason = "deadline"
+        self._trace.add(self._name, self._begun, self.detail, self.reason)
 
 
 class Trace:
@@ -40,21 +53,18 @@ class Trace:
     def steps(self) -> tuple[Step, ...]:
         return tuple(self._steps)
 
-    @contextmanager
-    def step(self, name: str, detail: str = "") -> Iterator[Note]:
-        """Time one step; cut short by the deadline, its reason is `deadline`."""
-        note = Note()
-        note.detail = detail
-        start = self._clock()
-        try:
-            yield note
-        except (asyncio.CancelledError, TimeoutError):
-            note.reason = "deadline"
-            raise
-        finally:
-            self._steps.append(
-                Step(name, start - self._start, self._clock() - start, note.detail, note.reason)
-            )
+    def step(self, name: str, detail: str = "") -> Note:
+        """Time one step, in a `with` statement; cut short by the deadline, its reason is
+        `deadline`."""
+        return Note(self, name, detail)
+
+    def now(self) -> float:
+        """Seconds since the trace began."""
+        return self._clock() - self._start
+
+    def add(self, name: str, begun_seconds: float, detail: str, reason: str | None) -> None:
+        """Add a step that has just ended."""
+        self._steps.append(Step(name, begun_seconds, self.now() - begun_seconds, detail, reason))
 
     def __str__(self) -> str:
         return "; ".join(str(step) for step in self._steps)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 
 import pytest
 
@@ -49,7 +48,9 @@ class Crowd:
         await settle()
 
     async def _check(self, ip: str, domain: Domain) -> None:
-        async with self._gate.admit(ip, domain) as refusal:
+        room = self._gate.room(ip, domain)
+        try:
+            refusal = await room.enter()
             if refusal is not None:
                 assert refusal is Reason.TOO_MANY_CHECKS
                 self.refused.append((ip, domain))
@@ -58,6 +59,8 @@ class Crowd:
             self.inside.append((ip, domain))
             self._doors.append(door)
             await door.wait()
+        finally:
+            room.leave()
 
 
 async def settle() -> None:
@@ -139,10 +142,11 @@ async def test_who_gives_up_as_the_turn_comes_hands_it_on(crowd: Crowd) -> None:
 async def test_everything_is_free_again_when_all_have_left() -> None:
     gate = Gate(LIMITS)
     for _ in range(3):
-        async with AsyncExitStack() as stack:
-            for number in range(8):
-                ip = f"203.0.{number // 2}.1"
-                assert await stack.enter_async_context(gate.admit(ip, name(number))) is None
+        rooms = [gate.room(f"203.0.{number // 2}.1", name(number)) for number in range(8)]
+        for room in rooms:
+            assert await room.enter() is None
+        for room in rooms:
+            room.leave()
 
 
 PREFIXES: list[tuple[Callable[[], str] | str | None, str]] = [
