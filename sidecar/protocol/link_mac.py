@@ -7,7 +7,7 @@ Canonical form and keys exactly as docs/link-protocol.md, "The MAC". Elements ar
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Sequence
 from xml.etree.ElementTree import Element
 
 _LABEL = b"urn:dialback-sidecar:1 link key"
@@ -42,31 +42,35 @@ def canonical_reply(request_mac: str, payload: str) -> str:
     return f"5:reply{_field(request_mac)}{payload}"
 
 
-def canonical_parts(name: str, text: str, attributes: Iterable[tuple[str, str]]) -> str:
+def canonical_parts(name: str, text: str, attributes: Sequence[tuple[str, str]]) -> str:
     """Return the canonical form of an element without children."""
-    counted = sorted(attributes)
-    pairs = "".join([_field(key) + _field(value) for key, value in counted])
-    return f"{_field(name)}{_field(text)}{_field(str(len(counted)))}{pairs}1:0"
+    return _canonical(name, text, sorted(attributes), "1:0")
 
 
 def canonical_element(element: Element) -> str:
     """Return the canonical form of `element` and all below it."""
-    name = element.tag.rpartition("}")[2]
-    counted = sorted(
-        [
-            item
-            for item in element.attrib.items()
-            if item[0] not in _NOT_COUNTED and item[0][0] != "{"
-        ]
-    )
-    pairs = "".join([_field(key) + _field(value) for key, value in counted])
+    tag = element.tag
+    counted = [
+        item for item in element.attrib.items() if item[0] not in _NOT_COUNTED and item[0][0] != "{"
+    ]
+    counted.sort()
     text = element.text or ""
     below = "1:0"
     if len(element):
         text += "".join([child.tail or "" for child in element])
         children = "".join([canonical_element(child) for child in element])
         below = f"{_field(str(len(element)))}{children}"
-    return f"{_field(name)}{_field(text)}{_field(str(len(counted)))}{pairs}{below}"
+    return _canonical(tag[tag.rfind("}") + 1 :], text, counted, below)
+
+
+def _canonical(name: str, text: str, attributes: Sequence[tuple[str, str]], below: str) -> str:
+    count = str(len(attributes))
+    fields = "".join([f"{len(key)}:{key}{len(value)}:{value}" for key, value in attributes])
+    own = f"{len(name)}:{name}{len(text)}:{text}{len(count)}:{count}{fields}"
+    if not own.isascii():  # then bytes are not characters
+        fields = "".join([_field(key) + _field(value) for key, value in attributes])
+        own = f"{_field(name)}{_field(text)}{_field(count)}{fields}"
+    return own + below
 
 
 def same_mac(computed: str, received: str | None) -> bool:
