@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
 
 from sidecar.admin.api import add_operations
+from sidecar.admin.connection import Connection
 from sidecar.admin.event_stream import EventStream
 from sidecar.admin.listeners import Listeners
 from sidecar.admin.middleware import answer_errors_as_problems, refuse_foreign_names
@@ -44,12 +47,7 @@ class AdminServer:
         self._unix_path = unix_path
         self._runner = web.AppRunner(
             _application(config, parts, Views(parts, health, exposition)),
-            access_log=None,
-            logger=_quiet(),
             shutdown_timeout=_SHUTDOWN_SECONDS,
-            auto_decompress=False,
-            keepalive_timeout=_IDLE_SECONDS,
-            lingering_time=_LINGER_SECONDS,
         )
         self._listeners: Listeners | None = None
         self.failed: list[str] = []
@@ -59,7 +57,17 @@ class AdminServer:
         """Listen. What cannot be listened on is in `failed` and in the log."""
         await self._runner.setup()
         assert self._runner.server is not None
-        self._listeners = Listeners(self._config, self._unix_path, self._runner.server)
+        connect = partial(
+            Connection,
+            self._runner.server,
+            loop=asyncio.get_running_loop(),
+            access_log=_quiet(),
+            logger=_quiet(),
+            auto_decompress=False,
+            keepalive_timeout=_IDLE_SECONDS,
+            lingering_time=_LINGER_SECONDS,
+        )
+        self._listeners = Listeners(self._config, self._unix_path, connect)
         self.failed = await self._listeners.start()
 
     @property

@@ -88,6 +88,28 @@ async def test_it_is_a_problem_document(
 
 
 @pytest.mark.parametrize(
+    "content",
+    [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+     b"<?xml version='1.0'?><stream:stream>\r\n\r\n", b"GET\r\n\r\n", b"\0" * 100 + b"\r\n\r\n",
+     b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n", b"GET / HTTP/1.1\r\nHost localhost\r\n\r\n",
+     b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 20_000 + b"\r\n\r\n",
+     b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+     b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+     b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"],
+)  # fmt: skip
+async def test_what_is_no_http_is_told_so_in_a_problem_document(
+    shared_daemon: Daemon, content: bytes
+) -> None:
+    answer = await send(shared_daemon.socket, content)
+    assert (answer.status, answer.problem["code"]) == (400, "malformed-request")
+    assert answer.problem["request_id"] == answer.headers["x-request-id"]
+    assert answer.headers["cache-control"] == "no-store"
+    log = "\n".join(each.text for each in shared_daemon.process.output.lines)
+    assert "Traceback" not in log
+    assert (await shared_daemon.get("/healthz"))[0] == 200
+
+
+@pytest.mark.parametrize(
     "header",
     [b"Authorization: Bearer \xff\xfe", b"Authorization: Bearer \xed\xa0\x80",
      b"Authorization: Bearer " + b"x" * 8000, b"Authorization: Basic dXNlcjpwYXNz",
