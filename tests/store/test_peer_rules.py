@@ -179,6 +179,24 @@ def _overwrite_page(path: Path) -> None:
     path.write_bytes(content)
 
 
+def _lose_a_rule(path: Path) -> None:
+    """A plain reading does not miss it."""
+    _do(
+        "INSERT INTO rule SELECT 'd' || value || '.example', action, require_encryption, evidence,"
+        " pins, reason, expires_ms, changed_ms, changed_by FROM rule,"
+        f" json_each('{list(range(100))}')"
+    )(path)
+    content = bytearray(path.read_bytes())
+    index_leaf = 0x0A
+    pages = [start for start in range(4096, len(content), 4096) if content[start] == index_leaf]
+    content[pages[-1] + 4] -= 1  # how many rows it holds
+    path.write_bytes(content)
+    with sqlite3.connect(path) as database:
+        (count,) = database.execute("SELECT COUNT(*) FROM rule").fetchone()
+    database.close()
+    assert count == 100
+
+
 def _do(statement: str) -> Callable[[Path], None]:
     def change(path: Path) -> None:
         with sqlite3.connect(path) as database:
@@ -197,6 +215,7 @@ DAMAGES = {
     "no database": _garbage,
     "cut in half": _truncate,
     "a page overwritten": _overwrite_page,
+    "a rule lost": _lose_a_rule,
     "no table": _do("DROP TABLE rule"),
     "of a newer daemon": _do("PRAGMA user_version = 99"),
     "an unknown action": _do("UPDATE rule SET action = 'maybe'"),
