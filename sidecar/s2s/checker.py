@@ -12,11 +12,11 @@ from sidecar.jobs import Check, Condition, Evidence, Verdict
 from sidecar.peer_policy import Terms
 from sidecar.pkix.peer import Proven
 from sidecar.s2s.address_budget import AddressBudget, DialLimits
+from sidecar.s2s.address_policy import is_literal, is_public
 from sidecar.s2s.credentials import Credentials
 from sidecar.s2s.evidence import Certificates
 from sidecar.s2s.failures import Failure, Reason
 from sidecar.s2s.gate import Gate, GateLimits
-from sidecar.s2s.policy import is_literal, is_public
 from sidecar.s2s.pool import Pool
 from sidecar.s2s.resolver import Resolver
 from sidecar.s2s.search import Dialling, Search

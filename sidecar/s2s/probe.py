@@ -10,11 +10,11 @@ from datetime import datetime
 
 from sidecar.names import Domain
 from sidecar.s2s.address_budget import AddressBudget
+from sidecar.s2s.address_policy import is_public
 from sidecar.s2s.credentials import Credentials
 from sidecar.s2s.dial import dial, place_of
 from sidecar.s2s.evidence import Certificates
 from sidecar.s2s.failures import Failure, Reason
-from sidecar.s2s.policy import is_public
 from sidecar.s2s.probe_dns import DnsProbe
 from sidecar.s2s.probe_findings import Finding, Rule, Severity
 from sidecar.s2s.probe_judging import judge_connection

@@ -13,9 +13,9 @@ import aiodns
 
 from sidecar.errors import InvalidValue
 from sidecar.names import Domain
+from sidecar.s2s.address_policy import is_literal
 from sidecar.s2s.dns_cache import Answer, DnsCache, Question
 from sidecar.s2s.failures import Failure, Reason
-from sidecar.s2s.policy import is_literal
 from sidecar.s2s.srv import SrvRecord, Target, order
 
 FALLBACK_PORT = 5269

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.s2s.policy import is_literal, is_public
+from sidecar.s2s.address_policy import is_literal, is_public
 
 PUBLIC = ["192.0.1.1", "8.8.8.8", "2606:4700::1111", "64:ff9b::808:808", "::ffff:8.8.8.8"]
 NOT_PUBLIC = [
