@@ -159,7 +159,8 @@ class Config(Struct, frozen=True, kw_only=True):
 
     link: Annotated[tuple[LinkConfig, ...], Meta(description="one table for each server")] = ()
     state_directory: Annotated[
-        Path, Meta(description="where the key service, the history and the rules about peers are kept")
+        Path,
+        Meta(description="where the key service, the history and the rules about peers are kept"),
     ] = Path("/var/lib/dialback-sidecar")
     keyd: KeydConfig = field(default_factory=KeydConfig)
     check: CheckConfig = field(default_factory=CheckConfig)
