@@ -72,7 +72,7 @@ class Load:
         return f"db:verify, {self.outstanding} outstanding, {over}"
 
 
-FULL = (Load(1, 64, 20_000), Load(8, 64, 20_000), Load(1, 1, 3_000))
+FULL = (Load(1, 64, 50_000), Load(8, 64, 50_000), Load(1, 1, 3_000))
 QUICK = (Load(1, 64, 640), Load(8, 64, 640), Load(1, 1, 50))
 
 

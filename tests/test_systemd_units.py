@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.config.authority_rules import PORT, TLS_PORT
 from sidecar.config.types import AdminConfig
 from sidecar.lab.faults import Missing
 
@@ -41,9 +42,10 @@ def test_units_name_one_user_each_and_the_socket_belongs_to_the_asking_one():
     assert f"--socket {socket['ListenStream']}" in (UNITS / "dialback-keyd.service").read_text()
 
 
-def test_unit_lets_the_daemon_bind_the_port_of_its_admin_api():
+def test_unit_lets_the_daemon_bind_the_ports_of_its_admin_api_and_its_authority():
     unit = (UNITS / "dialback-sidecar.service").read_text()
     ports = {address.rpartition(":")[2] for address in AdminConfig().listen}
+    ports |= {str(PORT), str(TLS_PORT)}
     assert set(re.findall(r"^SocketBindAllow=tcp:(\d+)$", unit, re.MULTILINE)) == ports
 
 

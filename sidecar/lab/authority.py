@@ -1,4 +1,4 @@
-"""Where the authority listener of a sidecar in the lab is, and what of it goes into sidecar.toml."""
+"""Where the authority listener of a sidecar in the lab is, and what of it goes into its file."""
 
 from __future__ import annotations
 

@@ -85,9 +85,8 @@ async def test_all_that_is_said_in_one_go_is_answered_before_the_end(
 
 async def told(sidecar: Sidecar, *words: str) -> str:
     """What the command line says, asked with the token of this machine."""
-    arguments = [*words, "--config", sidecar.config_path]
     return await run(
-        command("dialback-sidecar", *arguments),
+        command("dialback-sidecar", *words, "--config", sidecar.config_path),
         directory=sidecar.directory,
         environment=ENVIRONMENT,
     )

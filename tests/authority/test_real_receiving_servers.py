@@ -16,6 +16,7 @@ from sidecar.lab.authority import AuthorityPlace
 from sidecar.lab.dns import DnsServer
 from sidecar.lab.ejabberd import Ejabberd, require_ejabberd
 from sidecar.lab.ejabberd_config import EjabberdSettings
+from sidecar.lab.jabberd2 import Jabberd2, Jabberd2Settings, require_jabberd2
 from sidecar.lab.prosody import Prosody, require_prosody
 from sidecar.lab.prosody_config import ProsodySettings
 from sidecar.lab.sidecar import Sidecar, SidecarSettings
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.interop
 SENDER, TARGET = "capulet.example", "montague.example"
 PAIR = DomainPair(sender=Domain.parse(SENDER), target=Domain.parse(TARGET))
 
-Host = Prosody | Ejabberd
+Host = Prosody | Ejabberd | Jabberd2
 Start = Callable[[Path, DnsServer, bool], AbstractAsyncContextManager[Host]]
 
 
@@ -38,6 +39,11 @@ def prosody(directory: Path, dns: DnsServer, tls: bool) -> Prosody:
 def ejabberd(directory: Path, dns: DnsServer, tls: bool) -> Ejabberd:
     require_ejabberd()
     return Ejabberd(EjabberdSettings(hosts=[TARGET], tls=tls), directory=directory, dns=dns)
+
+
+def jabberd2(directory: Path, dns: DnsServer, tls: bool) -> Jabberd2:
+    require_jabberd2()
+    return Jabberd2(Jabberd2Settings(hosts=[TARGET], tls=tls), directory=directory, dns=dns)
 
 
 @pytest_asyncio.fixture
@@ -58,7 +64,7 @@ async def keys(sidecar: Sidecar) -> AsyncIterator[KeyClient]:
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["cleartext", "tls"])
-@pytest.mark.parametrize("start", [prosody, ejabberd])
+@pytest.mark.parametrize("start", [prosody, ejabberd, jabberd2])
 async def test_stock_server_verifies_a_key_through_the_listener(
     start: Start, tls: bool, sidecar: Sidecar, keys: KeyClient, dns: DnsServer, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fuzz_authority
 import fuzz_certificates
 import fuzz_connection
 import fuzz_probe
@@ -27,6 +28,10 @@ TOKENS = [
     b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>",
     b"<failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>",
     b"<db:verify from='capulet.example' to='montague.example' id='x' type='valid'/>",
+    b"<db:verify from='montague.example' to='capulet.example' id='x'>b4835385</db:verify>",
+    b"<db:result from='montague.example' to='capulet.example'>b4835385</db:result>",
+    b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>",
+    b"<message/>",
     b"<db:verify from='capulet.example' to='montague.example' type='error'><error>",
     b"<db:result from='capulet.example' to='montague.example' type='valid'/>",
     b"<stream:error><host-unknown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>",
@@ -57,7 +62,8 @@ INPUTS = st.builds(
 
 
 @pytest.mark.parametrize(
-    "target", [fuzz_stream_parser, fuzz_verify_stream, fuzz_connection, fuzz_probe]
+    "target",
+    [fuzz_stream_parser, fuzz_verify_stream, fuzz_connection, fuzz_probe, fuzz_authority],
 )
 @given(data=INPUTS)
 def test_invariant_of_a_stream_target_holds(target, data: bytes) -> None:
@@ -65,7 +71,8 @@ def test_invariant_of_a_stream_target_holds(target, data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", [fuzz_stream_parser, fuzz_verify_stream, fuzz_connection, fuzz_probe]
+    "target",
+    [fuzz_stream_parser, fuzz_verify_stream, fuzz_connection, fuzz_probe, fuzz_authority],
 )
 @pytest.mark.parametrize("data", [b"", b"\x00", b"\x03" + HEADER])
 def test_invariant_of_a_stream_target_holds_for_almost_nothing(target, data: bytes) -> None:
