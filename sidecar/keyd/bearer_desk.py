@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from sidecar.keyd.repeats import Repeats
 from sidecar.keyd.secret_store import SecretStore
 from sidecar.keyd.token_store import TokenStore
 from sidecar.keyd.versions import NotDone, Versions
@@ -63,8 +64,6 @@ SCOPES: dict[type[BearerRequest], Scope] = {
 """Default-deny: what is not here, no token opens."""
 
 _READS = ListVersions | GetPolicies | JudgeKey | GetStatus | ListTokens
-_REPEAT_MS = 86_400_000
-_MAX_NOTED = 10_000
 _MAX_NAMED = 100
 
 
@@ -86,6 +85,7 @@ class BearerDesk:
         self._tokens = tokens
         self._versions = versions
         self._administer = administer
+        self._repeats = Repeats(store)
 
     def answer(self, request: TokenRequest | AsBearer | WhoBears, now_ms: int) -> Reply:
         try:
@@ -124,6 +124,9 @@ class BearerDesk:
             # Keyed, for an imported secret could be guessed from a plain hash of its request.
             digest = hmac.digest(asked.token.encode(), msgspec.msgpack.encode(request), "sha256")
             return self._once(bearer, request, (asked.repeat_key, digest), now_ms)
+        if isinstance(request, CreateToken) and asked.repeat_key is not None:
+            digest = hmac.digest(asked.token.encode(), msgspec.msgpack.encode(request), "sha256")
+            return self._create_once(bearer, request, (asked.repeat_key, digest), now_ms)
         if isinstance(request, TokenRequest):
             return self._about_tokens(request, now_ms)
         return self._administer(request, now_ms)
@@ -167,31 +170,34 @@ class BearerDesk:
         repeat: tuple[str, bytes],
         now_ms: int,
     ) -> Reply:
-        repeat_key, digest = repeat
-        noted = self._store.database.execute(
-            "SELECT request, reply FROM done WHERE token_id = ? AND repeat_key = ? AND at_ms > ?",
-            (bearer.id, repeat_key, now_ms - _REPEAT_MS),
-        ).fetchone()
+        noted = self._repeats.noted(bearer.id, repeat, now_ms)
         if noted is not None:
-            if noted[0] != digest:
-                return Refused("repeat-key-reused")
-            return msgspec.msgpack.decode(noted[1], type=Changed)
+            return noted
 
         def note() -> None:
-            reply = msgspec.msgpack.encode(self._changed_by(request))
-            database = self._store.database
-            database.execute(
-                "INSERT OR REPLACE INTO done VALUES (?, ?, ?, ?, ?)",
-                (bearer.id, repeat_key, digest, reply, now_ms),
-            )
-            database.execute(
-                "DELETE FROM done WHERE at_ms <= ? OR rowid <= (SELECT MAX(rowid) - ? FROM done)",
-                (now_ms - _REPEAT_MS, _MAX_NOTED),
-            )
+            self._repeats.note(bearer.id, repeat, self._changed_by(request), now_ms)
 
         self._store.before_commit = note
         try:
             return self._administer(request, now_ms)
+        finally:
+            self._store.before_commit = None
+
+    def _create_once(
+        self, bearer: TokenFacts, request: CreateToken, repeat: tuple[str, bytes], now_ms: int
+    ) -> Reply:
+        """The token itself is not kept, so that it cannot be told again."""
+        noted = self._repeats.noted(bearer.id, repeat, now_ms)
+        if noted is not None:
+            return noted if isinstance(noted, Refused) else Refused("told-once")
+        self._tokens.forget_old(now_ms)  # a transaction of its own
+
+        def note() -> None:
+            self._repeats.note(bearer.id, repeat, Changed(0, []), now_ms)
+
+        self._store.before_commit = note
+        try:
+            return self._about_tokens(request, now_ms)
         finally:
             self._store.before_commit = None
 

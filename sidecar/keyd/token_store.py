@@ -61,7 +61,7 @@ class TokenStore:
 
     def create(self, request: CreateToken, now_ms: int) -> tuple[str, TokenFacts]:
         """Return a new token and what is known of it. Raises NotDone."""
-        self._forget_old(now_ms)
+        self.forget_old(now_ms)
         if len(self._tokens) >= MAX_TOKENS:
             raise NotDone("too-many-tokens")
         token = _new_token()
@@ -135,7 +135,8 @@ class TokenStore:
         self._tokens[digest] = made
         return made.facts()
 
-    def _forget_old(self, now_ms: int) -> None:
+    def forget_old(self, now_ms: int) -> None:
+        """Forget tokens that ended a month ago."""
         gone = [
             digest
             for digest, token in self._tokens.items()

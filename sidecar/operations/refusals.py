@@ -41,6 +41,7 @@ REFUSALS: Mapping[str, tuple[RefusalKind, str]] = {
     "too-many-rules": (RefusalKind.CONFLICT, "There are too many rules about peers"),
     "too-many-tokens": (RefusalKind.CONFLICT, "There are too many tokens"),
     "precondition-failed": (RefusalKind.STALE, "It is not what the condition says any more"),
+    "told-once": (RefusalKind.CONFLICT, "This was done, and its answer is told only once"),
     "repeat-key-reused": (
         RefusalKind.UNPROCESSABLE,
         "This Idempotency-Key was used for another request",

@@ -141,7 +141,8 @@ OPERATIONS = (
         output=NewToken,
         handler=_create,
         acts=True,
-        refusals=("scope-not-yours", "too-many-tokens"),
+        once=True,
+        refusals=("scope-not-yours", "too-many-tokens", "told-once", "repeat-key-reused"),
         secret=True,
     ),
     Operation(

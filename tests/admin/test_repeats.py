@@ -87,6 +87,22 @@ async def test_another_request_or_another_caller(shared_daemon: Daemon) -> None:
     assert second.content["versions"][0]["number"] == first.content["versions"][0]["number"] + 1
 
 
+async def test_token_is_made_once_and_told_once(shared_daemon: Daemon) -> None:
+    """Whoever lost the answer sees that there is a token, and can revoke it."""
+    headers = {"Idempotency-Key": "token"}
+    body = {"name": "made once", "scopes": ["status:read"]}
+    made = await shared_daemon.ask("POST", "/v1/tokens", headers=headers, json=body)
+    again = await shared_daemon.ask("POST", "/v1/tokens", headers=headers, json=body)
+    assert made.status == 201
+    assert (again.status, again.content["code"]) == (409, "told-once")
+    assert "dbs_" not in str(again.content)
+    changed = body | {"scopes": ["handshakes:read"]}
+    other = await shared_daemon.ask("POST", "/v1/tokens", headers=headers, json=changed)
+    assert (other.status, other.content["code"]) == (422, "repeat-key-reused")
+    listed = await shared_daemon.ask("GET", "/v1/tokens")
+    assert [each["name"] for each in listed.content["items"]].count("made once") == 1
+
+
 async def test_dry_run_uses_up_no_key(shared_daemon: Daemon) -> None:
     await shared_daemon.make_secret(OURS)
     headers = {"Idempotency-Key": "dry"}
