@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_BURST_SECONDS = 2.0
+_BURST_SECONDS = 0.5
 _MAX_NETWORKS = 16_384
 
 

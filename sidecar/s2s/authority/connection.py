@@ -27,8 +27,10 @@ _WHITE_SPACE = b" \t\r\n"
 _CHECKS_FULL = Verdict.error(Condition.RESOURCE_CONSTRAINT, "too-many-checks")
 
 
-class AuthorityConnection(asyncio.Protocol):
+class AuthorityConnection(asyncio.BufferedProtocol):
     """Feeds, takes events, writes, dispatches. With `direct_tls`, TLS comes before the stream.
+
+    It reads little at a time, so that no peer keeps the others waiting for long.
 
     Reading stops while the peer's network has asked too much, while too much waits for an answer,
     and while the peer does not read; `tend` ends what makes no progress.
@@ -54,7 +56,7 @@ class AuthorityConnection(asyncio.Protocol):
         self._halfway = False
         self._deadline = 0.0
         self.ip = ""
-        self._network = ""
+        self.network = ""
 
     # asyncio.Protocol
 
@@ -63,12 +65,12 @@ class AuthorityConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername") or ("",)
         self.ip = str(peer[0])
-        self._network = prefix_of(self.ip)
+        self.network = prefix_of(self.ip)
         self._deadline = house.clock() + house.patience.negotiating
         self._transport.set_write_buffer_limits(house.bounds.unread_bytes)
         house.connections.add(self)
         house.counts["connections"] += 1
-        self._entered = house.room.enter(self._network)
+        self._entered = house.room.enter(self.network)
         if not self._entered:
             house.counts["turned-away"] += 1
             if not self._direct_tls:
@@ -80,9 +82,14 @@ class AuthorityConnection(asyncio.Protocol):
         if self._direct_tls:
             self._start_tls()
 
-    def data_received(self, data: bytes) -> None:
-        if self._leaving:
-            return
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._house.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if not self._leaving:
+            self._receive(bytes(self._house.buffer[:nbytes]))
+
+    def _receive(self, data: bytes) -> None:
         if self._tls is not None:
             decrypted = self._decrypt(self._tls, data)
             if decrypted is None:
@@ -118,7 +125,7 @@ class AuthorityConnection(asyncio.Protocol):
         self._leaving = True
         self._house.connections.discard(self)
         if self._entered:
-            self._house.room.leave(self._network)
+            self._house.room.leave(self.network)
         for check in self._checks:
             check.cancel()
         self._stream.release()
@@ -290,7 +297,7 @@ class AuthorityConnection(asyncio.Protocol):
     def _charge(self, price: float) -> None:
         """Charge the peer's network; stop reading for as long as it owes."""
         now = self._house.clock()
-        seconds = self._house.allowance.charge(self._network, price, now)
+        seconds = self._house.allowance.charge(self.network, price, now)
         if seconds > 0 and "rate" not in self._paused:
             self._pause("rate")
             loop = asyncio.get_running_loop()

@@ -1,8 +1,13 @@
-"""Puts what all connections ask in one turn of the event loop into one question to the engine."""
+"""Puts what connections ask in one turn of the event loop into few questions to the engine.
+
+Networks take turns, and no more is asked at a time than is answered soon: whoever asks much waits
+behind itself, and not others behind it.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -11,12 +16,22 @@ from sidecar.jobs import Verdict
 from sidecar.protocol.authority_events import VerifyAsked
 
 _VERIFY_SECONDS = 3.0
+_TOGETHER = 256
+"""Requests of one question to the engine, not counting what the last read brought too many."""
+_UNDER_WAY = 512
 
 
 class Asker(Protocol):
     """Whoever asked, and gets the verdicts in the order of its questions."""
 
+    @property
+    def network(self) -> str:
+        """The network it is of, which has its turn."""
+
     def answer(self, asked: Sequence[VerifyAsked], verdicts: Sequence[Verdict]) -> None: ...
+
+
+_Asked = tuple[Asker, Sequence[VerifyAsked]]
 
 
 class Desk:
@@ -24,25 +39,52 @@ class Desk:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._waiting: list[tuple[Asker, Sequence[VerifyAsked]]] = []
+        self._waiting: dict[str, deque[_Asked]] = {}
+        self._under_way = 0
+        self._called = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     def ask(self, asker: Asker, asked: Sequence[VerifyAsked]) -> None:
-        if not self._waiting:
+        self._waiting.setdefault(asker.network, deque()).append((asker, asked))
+        self._call()
+
+    def _call(self) -> None:
+        if not self._called and self._under_way < _UNDER_WAY:
+            self._called = True
             asyncio.get_running_loop().call_soon(self._begin)
-        self._waiting.append((asker, asked))
 
     def _begin(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        task = asyncio.ensure_future(self._answer(waiting))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._called = False
+        while self._waiting and self._under_way < _UNDER_WAY:
+            batch, count = self._take()
+            self._under_way += count
+            task = asyncio.ensure_future(self._answer(batch, count))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-    async def _answer(self, waiting: Sequence[tuple[Asker, Sequence[VerifyAsked]]]) -> None:
-        questions = [each for _, asked in waiting for each in asked]
-        verdicts = await self._engine.verify_all(questions, timeout_seconds=_VERIFY_SECONDS)
+    def _take(self) -> tuple[list[_Asked], int]:
+        """The next questions, from each network in turn, and how many requests they are."""
+        batch: list[_Asked] = []
+        count = 0
+        while self._waiting and count < _TOGETHER:
+            network = next(iter(self._waiting))
+            queue = self._waiting.pop(network)
+            batch.append(queue.popleft())
+            count += len(batch[-1][1])
+            if queue:
+                self._waiting[network] = queue  # behind the others
+        return batch, count
+
+    async def _answer(self, batch: Sequence[_Asked], count: int) -> None:
+        questions = [each for _, asked in batch for each in asked]
+        try:
+            verdicts = await self._engine.verify_all(questions, timeout_seconds=_VERIFY_SECONDS)
+        finally:
+            self._under_way -= count
+            if self._waiting:
+                self._call()
         start = 0
-        for asker, asked in waiting:
+        for asker, asked in batch:
             end = start + len(asked)
             asker.answer(asked, verdicts[start:end])
             start = end

@@ -42,6 +42,8 @@ class House:
     ) -> None:
         self._engine = engine
         self.desk = Desk(engine)
+        self.buffer = memoryview(bytearray(bounds.read_bytes))
+        """What one read brings, taken out before the next of any connection."""
         self.patience = patience
         self.bounds = bounds
         self.price = Price()

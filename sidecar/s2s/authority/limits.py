@@ -24,11 +24,12 @@ class Patience:
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """Per connection: requests and checks that wait for their answer, bytes that wait for the
-    peer to read them."""
+    peer to read them, bytes read in one turn of the event loop."""
 
     pending_requests: int = 512
     pending_checks: int = 8
     unread_bytes: int = 65_536
+    read_bytes: int = 16_384
 
 
 @dataclass(frozen=True, slots=True)
