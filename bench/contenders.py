@@ -20,22 +20,22 @@ ENDLESS = 1_000_000
 
 @dataclass(frozen=True)
 class Cores:
-    """Which core each part is kept on."""
+    """Which core each part is kept on; the sidecar and keyd may have several."""
 
     server: int
-    sidecar: int
+    sidecar: frozenset[int]
     load: int
 
     @classmethod
     def choose(cls, *, together: bool) -> Cores:
-        """One each where there are three; with two, the sidecar shares the load's core.
+        """One each where there are three; with two, the sidecar is where there is room.
 
         With `together` it shares the server's, whatever there is.
         """
         cores = sorted(os.sched_getaffinity(0))
         server, load = cores[0], cores[-1]
-        middle = cores[1] if len(cores) > 2 else load
-        return cls(server, server if together else middle, load)
+        middle = {cores[1]} if len(cores) > 2 else {server, load}
+        return cls(server, frozenset({server} if together else middle), load)
 
     @contextmanager
     def load_alone(self) -> Iterator[None]:
@@ -115,7 +115,7 @@ async def _contender(
         (keyd,) = cpu.children(sidecar.pid)
         pids |= {"sidecar": sidecar.pid, "keyd": keyd}
         for pid in (sidecar.pid, keyd):
-            pin(pid, options.cores.sidecar)
+            pin(pid, *options.cores.sidecar)
     local = await component.connect(
         request.local_sender, SECRET, server.address, server.component_port
     )
@@ -123,7 +123,7 @@ async def _contender(
     return Contender(name, request.domain, server.address, server.s2s_port, local, pids)
 
 
-def pin(pid: int, core: int) -> None:
-    """Keep all threads of a process, and what they will start, on one core."""
+def pin(pid: int, *cores: int) -> None:
+    """Keep all threads of a process, and what they will start, on these cores."""
     for thread in Path(f"/proc/{pid}/task").iterdir():
-        os.sched_setaffinity(int(thread.name), {core})
+        os.sched_setaffinity(int(thread.name), cores)

@@ -52,7 +52,8 @@ class Meter:
     def foreign_share(self) -> float:
         """The share of the time in which others, not we, kept the server's core busy.
 
-        About 0.05 is the kernel's own work for us.
+        About 0.05 is the kernel's own work for us. What one of ours does elsewhere counts as if
+        it were there.
         """
         elapsed = time.perf_counter() - self._began
         return max(0.0, self._not_ours() - self._foreign_start) / elapsed
@@ -62,7 +63,7 @@ class Meter:
 
     def _not_ours(self) -> float:
         ours = [*self._pids.values(), os.getpid()]
-        on_core = (pid for pid in ours if os.sched_getaffinity(pid) == {self._core})
+        on_core = (pid for pid in ours if self._core in os.sched_getaffinity(pid))
         return busy_seconds(self._core) - sum(map(seconds, on_core))
 
 
