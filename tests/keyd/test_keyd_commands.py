@@ -13,8 +13,10 @@ from sidecar.keys.dialback_key import KeyMaker, key_message
 from sidecar.keys.messages import (
     Backup,
     Changed,
+    ChangePolicy,
     CreateToken,
     Denied,
+    GetPolicies,
     ImportSecret,
     IssueKey,
     RevokeSecret,
@@ -22,6 +24,7 @@ from sidecar.keys.messages import (
     VerifyKey,
     WhoBears,
 )
+from sidecar.preconditions import NO_PRECONDITION
 
 TRIPLE = ("capulet.example", "montague.example", "S1")
 
@@ -169,6 +172,8 @@ def test_backup_to_a_place_that_will_not_do_is_refused_by_name_without_alarm(
 def test_restored_backup_has_a_new_secret_for_each_domain_and_no_ledger(running_keyd, tmp_path):
     key = running_keyd.ask(IssueKey(*TRIPLE)).key
     running_keyd.ask(IssueKey("mantua.example", "montague.example", "S1"))
+    own = ChangePolicy("mantua.example", {"max_entries": 7}, NO_PRECONDITION)
+    policy = running_keyd.ask_admin(own)
     file = tmp_path / "backup"
     assert run(running_keyd, "backup", str(file)).exit_code == 0
     again = run(running_keyd, "backup", str(file))
@@ -194,6 +199,7 @@ def test_restored_backup_has_a_new_secret_for_each_domain_and_no_ledger(running_
         ("mantua.example", 2, "active"),
     ]
     assert second.ask(VerifyKey(*TRIPLE, key)).reason == "key-forgotten"
+    assert second.ask(GetPolicies(["mantua.example"])).policies == [policy]
     second.stop()
     second.start("--restore", str(file), wait=False)
     assert second.process.wait(30) == 1
