@@ -33,7 +33,7 @@ def report_of(probe: Probe) -> ProbeReport:
 
 def _service(probed: ProbedTarget) -> ProbedService:
     return ProbedService(
-        name=probed.target.name,
+        name=str(probed.target.name),
         port=probed.target.port,
         direct_tls=probed.target.direct_tls,
         addresses=list(probed.addresses),
