@@ -1,6 +1,6 @@
 """What shows only in the long run.
 
-    python -m bench.soak [--quick] [handshakes|fuzzing] ...
+    python -m bench.soak [--quick] [handshakes|listener|fuzzing] ...
 
 Names choose some; without any all are run. Fuzzing takes an hour.
 """
@@ -13,12 +13,13 @@ from collections.abc import Callable, Coroutine
 
 import uvloop
 
-from bench.soak import fuzzing, handshakes
+from bench.soak import fuzzing, handshakes, listener
 
 Soak = Callable[[bool], Coroutine[None, None, bool]]
 
 SOAKS: dict[str, Soak] = {
     "handshakes": lambda quick: handshakes.soak(2_000 if quick else 200_000),
+    "listener": lambda quick: listener.soak(listener.QUICK if quick else listener.FULL),
     "fuzzing": lambda quick: fuzzing.soak(20 if quick else 3600),
 }
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from bench.soak import handshakes
+from bench.soak import handshakes, listener
 from bench.soak.memory import Course
 
 
 async def test_every_handshake_of_a_short_soak_is_valid(capsys: pytest.CaptureFixture[str]) -> None:
     assert await handshakes.soak(400)
     assert "400 handshakes, 4 reconnects, 0 not valid" in capsys.readouterr().out
+
+
+async def test_honest_keys_are_valid_in_a_small_crowd(capsys: pytest.CaptureFixture[str]) -> None:
+    await listener.soak(listener.Size(idle=20, slow=1, floods=1, honest=8))
+    assert "all given back" in capsys.readouterr().out
 
 
 def test_growth_is_told_from_a_course_that_only_fills_at_first() -> None:
