@@ -1,6 +1,7 @@
 """Loaded by schemathesis: puts one good request for each operation into the document.
 
-They are in the file that CONTRACT_EXAMPLES names: operation to `path`, `header`, `body`.
+They are in the file that CONTRACT_EXAMPLES names: operation to `path`, `header`, `body`. The token
+with the id CONTRACT_SPARED is not revoked.
 """
 
 from __future__ import annotations
@@ -26,3 +27,10 @@ def before_load_schema(context: Any, raw_schema: dict[str, Any]) -> None:
             if "body" in example:
                 content = operation["requestBody"]["content"]["application/json"]
                 content["example"] = example["body"]
+
+
+@schemathesis.hook
+def before_call(context: Any, case: Any, **kwargs: Any) -> None:
+    """It takes ids from answers: whoever revokes the token of the run itself sees 401 from then."""
+    if (case.path_parameters or {}).get("id") == os.environ["CONTRACT_SPARED"]:
+        case.path_parameters["id"] = "0" * 12
