@@ -6,9 +6,15 @@ import os
 from collections.abc import AsyncIterator, Generator
 
 import pytest
+from hypothesis import settings
 
 from sidecar.lab.faults import Missing
 from sidecar.lab.network import Network
+
+
+# How long one example takes says more about the machine's other work than about us.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 @pytest.fixture
