@@ -207,7 +207,8 @@ class AuthorityStream:
                 self._step(Input.ANSWER)
                 self._events.append(AnswerDropped(tuple(element.attributes.items())))
             else:
-                self._require(Input.REQUEST)
+                if self._state is not State.OPEN:
+                    self._require(Input.REQUEST)
                 self._receive_request(element)
         elif element.namespace == ns.STREAM and element.name == "error":
             self._require(Input.STREAM_ERROR)

@@ -7,10 +7,12 @@ comes out does not depend on how the bytes were cut into pieces.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NoReturn
 from xml.parsers import expat
+
+from msgspec import Struct, field
 
 from sidecar.errors import StreamViolation, shorten
 
@@ -36,18 +38,21 @@ class Limits:
     names: int = 32_768
 
 
-@dataclass(slots=True)
-class Element:
+class Element(Struct):
     """An element with its namespace, and the character data directly inside it.
 
-    Attributes without a prefix are keyed by name, those with one by `namespace name`.
+    Attributes without a prefix are keyed by name, those with one by `namespace name`. Its repr
+    shows no text, which may be a key.
     """
 
     namespace: str
     name: str
     attributes: dict[str, str] = field(default_factory=dict)
     children: list[Element] = field(default_factory=list)
-    text: str = field(default="", repr=False)
+    text: str = ""
+
+    def __repr__(self) -> str:
+        return f"<{self.name} of {self.namespace!r}, {self.attributes}, {self.children}>"
 
     def child(self, namespace: str, name: str) -> Element | None:
         """Return the first child of that name, or None."""
