@@ -11,7 +11,6 @@ from hypothesis import settings
 from sidecar.lab.faults import Missing
 from sidecar.lab.network import Network
 
-
 # How long one example takes says more about the machine's other work than about us.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
