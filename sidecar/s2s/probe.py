@@ -98,11 +98,12 @@ class Prober:
         dns = DnsProbe(self.resolver, self._allowed, self.name_server_port)
         targets, findings = await dns.targets(probe.domain)
         probe.findings += findings
+        srv = not any(finding.rule is Rule.DNS_NO_SRV for finding in findings)
         left = _MAX_ADDRESSES
         for target in targets:
             probed = ProbedTarget(target)
             probe.targets.append(probed)
-            addresses, findings = await dns.addresses(target.name)
+            addresses, findings = await dns.addresses(target.name, srv=srv)
             probe.findings += findings
             probed.addresses = addresses[:left]
             left -= len(probed.addresses)

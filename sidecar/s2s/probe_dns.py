@@ -40,13 +40,13 @@ class DnsProbe:
         findings = []
         if domain.a_label != domain:
             findings.append(Finding(Rule.DOMAIN_IDN, domain, domain.a_label))
-        start = self.clock()
-        services, lame = await asyncio.gather(
-            self.resolver.raw_services(domain), self._compare_name_servers(domain)
+        (services, seconds), about_servers = await asyncio.gather(
+            self._timed_services(domain), self._compare_name_servers(domain)
         )
+        if seconds > _SLOW_SECONDS:
+            findings.append(Finding(Rule.DNS_SLOW, domain, f"{seconds:.1f} s"))
+        findings += [*_judge_services(domain, services), *about_servers]
         records = await self.resolver.services(domain)
-        findings += _judge_services(domain, services)
-        findings += lame
         if isinstance(records, Failure):
             rule = _RULES.get(records.reason, Rule.DNS_FAILED)
             return (), [*findings, Finding(rule, domain, str(records))]
@@ -57,17 +57,15 @@ class DnsProbe:
             findings.append(Finding(Rule.DNS_NO_DIRECT_TLS, domain))
         if all(record.direct_tls for record in records):
             findings.append(Finding(Rule.DNS_DIRECT_TLS_ONLY, domain))
-        if self.clock() - start > _SLOW_SECONDS + (_NAME_SERVER_SECONDS if lame else 0):
-            findings.append(Finding(Rule.DNS_SLOW, domain, f"{self.clock() - start:.1f} s"))
         return _by_priority(records), findings
 
-    async def addresses(self, name: str) -> tuple[tuple[str, ...], list[Finding]]:
-        """The addresses of a target, and what is wrong with them."""
+    async def addresses(self, name: str, *, srv: bool) -> tuple[tuple[str, ...], list[Finding]]:
+        """The addresses of a target, and what is wrong with them; `srv`: a record named it."""
         found, alias = await asyncio.gather(
             self.resolver.addresses(name), self.resolver.alias(name)
         )
         findings = []
-        if alias is not None:
+        if srv and alias is not None:
             findings.append(Finding(Rule.DNS_SRV_ALIAS, name, f"CNAME {alias}"))
         if isinstance(found, Failure):
             rule = _RULES.get(found.reason, Rule.DNS_FAILED)
@@ -80,6 +78,10 @@ class DnsProbe:
             if not self.allowed(address)
         ]
         return found, findings
+
+    async def _timed_services(self, domain: Domain) -> tuple[Services, float]:
+        start = self.clock()
+        return await self.resolver.raw_services(domain), self.clock() - start
 
     async def _compare_name_servers(self, domain: Domain) -> list[Finding]:
         """Ask each server of the zone itself: does it answer, and the same as the others?"""

@@ -92,6 +92,8 @@ async def test_honest_peer_is_verified_in_a_crowd(
                 task.cancel()
         done = await asyncio.gather(*crowd, return_exceptions=True)
         reasons = Counter(v.reason for v in done if isinstance(v, Verdict))
-        assert set(reasons) <= {"too-many-checks", "answer-invalid", "address-busy"}
+        # what becomes of the hostile ones is the machine's business, as long as it is not "valid"
+        expected = {"too-many-checks", "answer-invalid", "address-busy", "dns-timeout"}
+        assert set(reasons) <= expected
         assert reasons["too-many-checks"] >= 700
     await checker.close()
