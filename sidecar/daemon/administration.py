@@ -96,6 +96,7 @@ class RunningDaemon:
             links=[_sample(state) for _, state in self.link_states()],
             authority=self._authority_sample(),
             key_service_up=self.keys.connected,
+            peer_rules_up=not self.peer_rules.fault,
             history_lost=self.history.lost,
             secrets=seen.secrets if seen else (),
             live_keys=seen.live_keys if seen else None,

@@ -53,6 +53,7 @@ class Snapshot:
     links: Sequence[LinkSample] = ()
     authority: AuthoritySample | None = None
     key_service_up: bool = False
+    peer_rules_up: bool = False
     history_lost: int = 0
     secrets: Sequence[SecretSample] = ()
     live_keys: int | None = None
@@ -105,6 +106,11 @@ class SnapshotCollector(Collector):
             "dialback_key_service_up",
             "Whether the key service is connected",
             value=float(now.key_service_up),
+        )
+        yield GaugeMetricFamily(
+            "dialback_peer_rules_up",
+            "Whether the rules about peers could be read",
+            value=float(now.peer_rules_up),
         )
         yield CounterMetricFamily(
             "dialback_history_lost",

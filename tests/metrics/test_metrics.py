@@ -111,6 +111,7 @@ def test_dns_lookups_are_timed_by_result() -> None:
 NOW = Snapshot(
     links=[LinkSample("dialback.capulet.example", True, 3, {"issue": 7, "refused": 1})],
     key_service_up=True,
+    peer_rules_up=True,
     history_lost=2,
     secrets=[SecretSample(OURS, 1000.0, 87400.0, 1, 0), SecretSample("b.example", 5.0, None, 0, 2)],
     live_keys=12,
@@ -126,6 +127,7 @@ def test_links_secrets_and_alarms_are_looked_at_when_asked() -> None:
     assert value(metrics, "dialback_link_connects_total", **link) == 3
     assert value(metrics, "dialback_link_requests_total", **link, kind="refused") == 1
     assert value(metrics, "dialback_key_service_up") == 1
+    assert value(metrics, "dialback_peer_rules_up") == 1
     assert value(metrics, "dialback_history_lost_total") == 2
     assert value(metrics, "dialback_live_keys") == 12
     created = value(metrics, "dialback_secret_created_timestamp_seconds", host=OURS)
