@@ -34,9 +34,23 @@ class Connection(web.RequestHandler):
         else:
             code = "internal-error"
             log.error("request %s failed", request_id, exc_info=exc)
-        response = render(ProblemResponse(code), request_id)
-        response.headers["X-Request-Id"] = request_id
-        response.headers["Cache-Control"] = "no-store"
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.force_close()
-        return response
+        return _ending(ProblemResponse(code), request_id)
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send an answer. An expectation that nobody knows is refused before any middleware."""
+        if isinstance(resp, web.HTTPExpectationFailed):
+            problem = ProblemResponse("malformed-request", "expected no Expect but 100-continue")
+            resp = _ending(problem, secrets.token_hex(8))
+        return await super().finish_response(request, resp, start_time)
+
+
+def _ending(problem: ProblemResponse, request_id: str) -> web.Response:
+    """The answer for a problem, with which the connection ends."""
+    response = render(problem, request_id)
+    response.headers["X-Request-Id"] = request_id
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.force_close()
+    return response

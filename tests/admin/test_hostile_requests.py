@@ -29,6 +29,8 @@ def _secrets(domain: str) -> str:
         ("GET /healthz HTTP/1.1", ["Origin: http://[evil"], b"", 403, "origin-not-allowed"),
         ("GET /healthz HTTP/1.1", ["Origin: null"], b"", 403, "origin-not-allowed"),
         ("GET /healthz HTTP/1.1", ["Origin: "], b"", 403, "origin-not-allowed"),
+        ("GET /healthz HTTP/1.1", ["Expect: a miracle"], b"", 400, "malformed-request"),
+        ("GET /nothing HTTP/1.1", ["Expect: a miracle"], b"", 400, "malformed-request"),
         (TOKENS, [JSON], TEN_MEGABYTES, 413, "body-too-large"),
         (TOKENS, [JSON], b'"' + b"a" * 65534 + b'"', 400, "invalid-input"),
         (TOKENS, [JSON, "Content-Encoding: gzip"], gzip.compress(TEN_MEGABYTES), 415,
