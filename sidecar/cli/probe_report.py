@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from textwrap import wrap
 
 import click
 import msgspec
@@ -14,6 +15,7 @@ from sidecar.operations.probe_report import (
     ProbeReport,
 )
 
+_INDENT = " " * 10
 _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
@@ -44,6 +46,8 @@ def _service(service: ProbedService) -> Iterator[str]:
     yield f"  {service.name} port {service.port}, {kind}: {addresses}"
     for connection in service.connections:
         yield f"    {connection.place}: {', '.join(_seen(connection))}"
+        if connection.pin is not None:
+            yield f"      pin {connection.pin}"
 
 
 def _seen(seen: ProbedConnection) -> Iterator[str]:
@@ -62,4 +66,4 @@ def _finding(finding: ProbeFinding) -> Iterator[str]:
     label = click.style(f"{finding.severity:<8}", fg=_COLOURS[finding.severity])
     said = f": {finding.text}" if finding.text else ""
     yield f"  {label}{finding.rule}  {finding.place}{said}"
-    yield f"          {finding.advice}"
+    yield from wrap(finding.advice, 80, initial_indent=_INDENT, subsequent_indent=_INDENT)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from scripted_authority import (
     BARE_HEADER,
@@ -32,6 +33,7 @@ from sidecar.lab.certificates import SERVER_AUTH, Authority, Certificate, self_s
 from sidecar.lab.dns import DnsServer
 from sidecar.lab.script import Fail
 from sidecar.names import DialbackKey, Domain, DomainPair
+from sidecar.operations.probe_report import ProbeReport
 from sidecar.s2s import dial as dialling
 from sidecar.s2s.address_budget import AddressBudget, DialLimits
 from sidecar.s2s.credentials import Credentials
@@ -39,6 +41,7 @@ from sidecar.s2s.evidence import Certificates, utc_now
 from sidecar.s2s.failures import Failure, Reason
 from sidecar.s2s.probe import Depth, Probe, Prober
 from sidecar.s2s.probe_findings import Rule
+from sidecar.s2s.probe_report import report_of
 from sidecar.s2s.resolver import Resolver
 
 CAPULET, MONTAGUE = Domain.parse("capulet.example"), Domain.parse("montague.example")
@@ -85,6 +88,15 @@ async def test_domain_that_does_not_exist(prober: Prober) -> None:
     probe = await prober.probe(CAPULET)
     assert rules(probe) == {"dns-no-srv", "dns-no-address"}
     assert probe.failed
+
+
+@pytest.mark.parametrize("name", ["capulet.example", "bücher.example"])
+async def test_report_of_a_domain_without_srv_is_plain_values(name: str, prober, dns) -> None:
+    report = report_of(await prober.probe(Domain.parse(name), local=MONTAGUE))
+    again = msgspec.json.decode(msgspec.json.encode(report), type=ProbeReport)
+    assert again == report
+    assert (report.domain, report.sender) == (name, "montague.example")
+    assert report.targets[0].name.isascii()
 
 
 async def test_domain_that_says_it_has_no_service(prober: Prober, dns: DnsServer) -> None:
