@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from sidecar.cli.probe_report import show
@@ -13,25 +14,26 @@ from sidecar.operations.probe_report import (
 )
 from sidecar.s2s.probe_findings import Rule
 
-CONNECTION = ProbedConnection(
-    place="192.0.2.1:5269",
-    tls_version="TLSv1.3",
-    tls_cipher="TLS_AES_256_GCM_SHA384",
-    alpn="",
-    legacy=False,
-    mechanisms=["EXTERNAL"],
-    features=[],
-    dialback=True,
-    dialback_errors=True,
-    dialback_result="valid",
-    trouble=None,
-)
+CONNECTION = {
+    "place": "192.0.2.1:5269",
+    "tls_version": "TLSv1.3",
+    "tls_cipher": "TLS_AES_256_GCM_SHA384",
+    "alpn": "",
+    "pin": None,
+    "legacy": False,
+    "mechanisms": ["EXTERNAL"],
+    "features": [],
+    "dialback": True,
+    "dialback_errors": True,
+    "dialback_result": "valid",
+    "trouble": None,
+}
 SERVICE = ProbedService(
     name="xmpp.example.net",
     port=5269,
     direct_tls=False,
     addresses=["192.0.2.1"],
-    connections=[CONNECTION],
+    connections=[msgspec.convert(CONNECTION, ProbedConnection)],
 )
 
 
