@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -24,6 +25,8 @@ from sidecar.metrics import AlarmSample, SecretSample
 from sidecar.operations.events import Events
 from sidecar.operations.needs import LinkFacts
 from sidecar.operations.secrets import SecretChange
+
+log = logging.getLogger(__name__)
 
 _LINK_SECONDS = 1.0
 _KEYD_SECONDS = 15.0
@@ -134,15 +137,27 @@ class Watching:
         for version in versions:
             if version.state == "active":
                 before = self._active.get(version.domain)
-                if before != version.number and not self._first:
+                if before != version.number and not self._first and not self._is_told(version):
                     change = SecretChange("changed", version.domain, [version.number])
                     self._events.publish("secret", change, version.domain)
                 self._active[version.domain] = version.number
 
+    def _is_told(self, version: ListedVersion) -> bool:
+        """Whether whoever made it over the API was told of already."""
+        told = self._events.kept("secret", version.domain)
+        return any(
+            version.number in (*change.versions, change.successor)
+            for change in told
+            if isinstance(change, SecretChange)
+        )
+
 
 async def _regularly(step: Callable[[], Awaitable[None]], seconds: float) -> None:
     while True:
-        await step()
+        try:
+            await step()
+        except Exception:  # a fault in one look must not end all further ones
+            log.exception("cannot look at links or the key service")
         await asyncio.sleep(seconds)
 
 

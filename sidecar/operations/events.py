@@ -56,6 +56,14 @@ class Events:
         for news in self._news:
             news.set()
 
+    def kept(self, kind: EventKind, domain: str) -> list[msgspec.Struct | None]:
+        """The contents of the events of a kind about a domain, as far as they are kept."""
+        return [
+            event.make()
+            for _, event in self._events
+            if event.kind == kind and event.domain == domain
+        ]
+
     async def follow(
         self, last_id: str | None, *, pause_seconds: float
     ) -> AsyncIterator[Sequence[Event]]:
