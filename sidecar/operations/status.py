@@ -78,7 +78,7 @@ class HistoryStatus(Output, frozen=True):
 
 
 class DaemonStatus(Output, frozen=True):
-    """`ready`: handshakes are being answered on every link. `authority` null: it has no listener."""
+    """`ready`: handshakes are being answered on every link. `authority` null: no listener."""
 
     version: str
     started: datetime
