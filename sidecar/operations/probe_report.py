@@ -10,13 +10,15 @@ SeverityName = Literal["error", "warning", "note"]
 
 
 class ProbedConnection(Output, frozen=True):
-    """What one address showed. `mechanisms` are those of SASL that it offers to us;
-    `dialback_result` is what it said of our domain, empty where it was not asked."""
+    """What one address showed. `pin` is of its certificate's key, as a rule about the peer takes
+    it; `mechanisms` are those of SASL that it offers to us; `dialback_result` is what it said of
+    our domain, empty where it was not asked."""
 
     place: str
     tls_version: str
     tls_cipher: str
     alpn: str
+    pin: str | None
     legacy: bool
     mechanisms: list[str]
     features: list[str]

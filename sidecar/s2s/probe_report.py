@@ -8,6 +8,7 @@ from sidecar.operations.probe_report import (
     ProbeFinding,
     ProbeReport,
 )
+from sidecar.pkix.pins import pin_of
 from sidecar.s2s.probe import Probe, ProbedTarget
 from sidecar.s2s.probe_stream import Seen
 
@@ -47,6 +48,7 @@ def _connection(seen: Seen) -> ProbedConnection:
         tls_version=seen.tls_version,
         tls_cipher=seen.tls_cipher,
         alpn=seen.alpn,
+        pin=pin_of(seen.chain[0]) if seen.chain else None,
         legacy=seen.legacy,
         mechanisms=list(seen.mechanisms),
         features=list(seen.features),

@@ -62,6 +62,19 @@ async def test_probe_as_a_domain_of_ours_ends_with_the_proof(network: Network) -
     await sidecar.output.wait_for(f"verify {CAPULET} -> {MONTAGUE} valid", timeout_seconds=10)
 
 
+async def test_pin_that_a_probe_shows_is_what_a_rule_takes(network: Network) -> None:
+    sidecar = await bolted_on(network)
+    await network.prosody(ProsodySettings([MONTAGUE]))
+    _, output = await run(sidecar, "probe", MONTAGUE)
+    (line,) = [line for line in output.splitlines() if line.startswith("      pin ")]
+    for pin, outcome in ((line.split()[1], "our domain is proven"), ("5e" * 32, "key-not-issued")):
+        status, output = await run(sidecar, "peer", "set", MONTAGUE, "--pin", pin)
+        assert status == 0, output
+        _, output = await run(sidecar, "probe", MONTAGUE, "--from", CAPULET)
+        assert outcome in output
+    assert "policy-pin-mismatch" in output
+
+
 async def test_probe_of_a_domain_that_its_server_does_not_host(network: Network) -> None:
     sidecar = await bolted_on(network)
     montague = await network.prosody(ProsodySettings([MONTAGUE]))
