@@ -30,10 +30,6 @@ class PeerPattern(str):
                 field, f"expected a domain, *.DOMAIN or *, got {shorten(text)}"
             ) from None
 
-    def covers(self, domain: Domain) -> bool:
-        """Whether a rule with this pattern is about `domain`."""
-        return self == EVERY_PEER or self in patterns_of(domain)
-
 
 def patterns_of(domain: Domain) -> list[str]:
     """Every pattern that covers `domain`, the most specific first."""

@@ -10,6 +10,12 @@ NOW_MS = 1_700_000_000_000
 SECOND_MS = 1000
 
 
+def covers(pattern: str, domain: str) -> bool:
+    """Whether a rule with this pattern is about `domain`, as the README says it."""
+    below = pattern.startswith("*.") and domain.endswith(pattern[1:])
+    return pattern in ("*", domain) or below
+
+
 def rule(pattern: str, **more: Any) -> PeerRule:
     """A rule for `pattern`; `expires_in` is in milliseconds from NOW_MS."""
     expires_in = more.pop("expires_in", None)
