@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -17,7 +18,7 @@ from sidecar.cli.tables import show_json
 from sidecar.component import Link, Phase
 from sidecar.component.link import Timing
 from sidecar.config import LinkConfig
-from sidecar.jobs import Condition, Job, Verdict
+from sidecar.jobs import Condition, Job, Verdict, Verify
 
 _TRY_SECONDS = 10.0
 _TIMING = Timing(connect_seconds=5.0, handshake_seconds=5.0)
@@ -96,3 +97,8 @@ class _Nobody:
 
     async def answer(self, job: Job, *, timeout_seconds: float) -> Verdict:
         return Verdict.error(Condition.INTERNAL_SERVER_ERROR, "only-checking")
+
+    async def verify_all(
+        self, asked: Sequence[Verify], *, timeout_seconds: float
+    ) -> Sequence[Verdict]:
+        return [await self.answer(job, timeout_seconds=timeout_seconds) for job in asked]

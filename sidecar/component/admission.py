@@ -14,7 +14,7 @@ from xml.etree.ElementTree import Element
 
 from sidecar.config.link_domains import LinkDomains
 from sidecar.errors import InvalidValue
-from sidecar.jobs import Check, Issue, Job, Report, Role, Verify
+from sidecar.jobs import Check, Issue, Job, Role, Verify
 from sidecar.names import Domain
 from sidecar.protocol import link_batch
 from sidecar.protocol.link_batch import RefusedRequest, read_batch
@@ -159,8 +159,9 @@ class Admission:
         return tuple(judged), tuple(refused)
 
     def _judge_domains(self, job: Job) -> Why | None:
-        if not all(self._domains.speaks_for(domain) for domain in local_domains(job)):
-            return Why.FOREIGN_DOMAIN
+        for domain in local_domains(job):
+            if not self._domains.speaks_for(domain):
+                return Why.FOREIGN_DOMAIN
         if isinstance(job, Check) and self.is_local(job.pair.sender):
             return Why.OWN_SENDER
         return None
@@ -168,13 +169,11 @@ class Admission:
 
 def local_domains(job: Job) -> Iterable[Domain]:
     """Return the domains that have to be the asking server's own."""
-    match job:
-        case Issue() | Verify():
-            return (job.pair.sender,)
-        case Check():
-            return (job.pair.target,)
-        case Report():
-            return [
-                outcome.pair.target if outcome.role is Role.RECEIVING else outcome.pair.sender
-                for outcome in job.outcomes
-            ]
+    if isinstance(job, Verify | Issue):
+        return (job.pair.sender,)
+    if isinstance(job, Check):
+        return (job.pair.target,)
+    return {
+        outcome.pair.target if outcome.role is Role.RECEIVING else outcome.pair.sender
+        for outcome in job.outcomes
+    }

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from xml.etree.ElementTree import Element
 
 from sidecar.component.admission import Admission, Admitted, AdmittedBatch, Refused
+from sidecar.component.answerer import Answerer
 from sidecar.component.backoff import BackOff
 from sidecar.component.connect import connect
 from sidecar.component.faults import NO_HANDSHAKE, Fault, connect_fault
@@ -20,7 +21,7 @@ from sidecar.component.keep_alive import KeepAlive
 from sidecar.component.refusal_log import RefusalLog
 from sidecar.component.state import LinkState, Phase
 from sidecar.component.stream import UNREAD_SECONDS, ComponentStream
-from sidecar.component.work import Answerer, Limits, Work
+from sidecar.component.work import Limits, Work
 from sidecar.config import LinkConfig
 from sidecar.names import Domain
 from sidecar.protocol.link_mac import LinkKey

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from sidecar.component.admission import Admitted, AdmittedBatch
-from sidecar.jobs import Check, Condition, Issue, Job, Report, Verdict, Verify
+from sidecar.component.answerer import SLOW, Answerer, answer_one, answer_together, name_of
+from sidecar.jobs import Check, Condition, Issue, Report, Verdict, Verify
 from sidecar.names import DialbackKey
 from sidecar.protocol.link_batch import RefusedRequest, render_answers
 from sidecar.protocol.link_mac import LinkKey
 from sidecar.protocol.link_replies import render_answer
 
-log = logging.getLogger(__name__)
-
 _OVERLOAD = Verdict.error(Condition.RESOURCE_CONSTRAINT, "sidecar-overloaded")
-_FAULT = Verdict.error(Condition.INTERNAL_SERVER_ERROR, "sidecar-fault")
-_SLOW = Verdict.error(Condition.INTERNAL_SERVER_ERROR, "sidecar-slow")
 
 Send = Callable[[str], None]
-
-
-class Answerer(Protocol):
-    """Decides jobs; the engine."""
-
-    async def answer(self, job: Job, *, timeout_seconds: float) -> DialbackKey | Verdict | None:
-        """Return a key only for Issue, None only for Report; an outage is a verdict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +89,7 @@ class Work:
             self._counts["overload"] += 1
             self._reply(request, _OVERLOAD, send)
         else:
-            self._counts[_name(job)] += 1
+            self._counts[name_of(job)] += 1
             task = asyncio.ensure_future(self._answer(request, seconds, send))
             pool.add(task)
             task.add_done_callback(pool.discard)
@@ -118,12 +106,15 @@ class Work:
         jobs: dict[int, Issue | Verify] = {}
         room = self.limits.quick - self._quick_now
         for place, asked in enumerate(batch.requests):
-            answers.append(asked if isinstance(asked, RefusedRequest) else _OVERLOAD)
             if isinstance(asked, RefusedRequest):
-                continue
-            if len(jobs) < room:
+                answers.append(asked)
+            elif len(jobs) < room:
+                answers.append(SLOW)  # until it is answered
                 jobs[place] = asked
-            self._counts[_name(asked) if place in jobs else "overload"] += 1
+                self._counts[name_of(asked)] += 1
+            else:
+                answers.append(_OVERLOAD)
+                self._counts["overload"] += 1
         task = asyncio.ensure_future(self._answer_batch(batch, answers, jobs, seconds, send))
         self._batches[task] = len(jobs)
         task.add_done_callback(self._batches.pop)
@@ -147,9 +138,9 @@ class Work:
         deadline = self._deadline(request)
         try:
             async with asyncio.timeout(seconds + self.limits.overtime_seconds):
-                answer = await self._decide(request.job, seconds)
+                answer = await answer_one(self._answerer, request.job, seconds)
         except TimeoutError:
-            answer = _SLOW
+            answer = SLOW
         if self._clock() > deadline:
             self._counts["expired"] += 1
         else:
@@ -165,29 +156,15 @@ class Work:
     ) -> None:
         """Put the answers to `jobs` in their places, and send them all."""
         deadline = self._deadline(batch)
-        tasks = {
-            place: asyncio.ensure_future(self._decide(job, seconds)) for place, job in jobs.items()
-        }
         try:
-            if tasks:
-                await asyncio.wait(tasks.values(), timeout=seconds + self.limits.overtime_seconds)
-            for place, task in tasks.items():
-                answer = task.result() if task.done() else _SLOW
-                answers[place] = answer or _FAULT
-        finally:
-            for task in tasks.values():
-                task.cancel()
+            async with asyncio.timeout(seconds + self.limits.overtime_seconds):
+                await answer_together(self._answerer, jobs, answers.__setitem__, seconds)
+        except TimeoutError:
+            pass  # what is there by now is sent
         if self._clock() > deadline:
             self._counts["expired"] += len(jobs)
         else:
             send(render_answers(answers, batch.address, batch.mac, self._key))
-
-    async def _decide(self, job: Job, seconds: float) -> DialbackKey | Verdict | None:
-        try:
-            return await self._answerer.answer(job, timeout_seconds=seconds)
-        except Exception:
-            log.exception("%s failed", _name(job))
-            return _FAULT
 
     def _deadline(self, request: Admitted | AdmittedBatch) -> float:
         """When nobody waits any more for the answer."""
@@ -197,7 +174,3 @@ class Work:
 
     def _reply(self, request: Admitted, answer: DialbackKey | Verdict | None, send: Send) -> None:
         send(render_answer(answer, request.address, request.mac, self._key))
-
-
-def _name(job: Job) -> str:
-    return type(job).__name__.lower()

@@ -45,13 +45,9 @@ def render_answers(
     key: LinkKey,
 ) -> str:
     """Return the reply to a batch, with the answers in the order of its requests."""
-    written: list[str] = []
-    canonical: list[str] = []
-    for answer in answers:
-        name, text, attributes = _parts_of(answer)
-        canonical.append(canonical_parts(name, text, attributes))
-        pairs = "".join([f" {attribute}='{escaped(value)}'" for attribute, value in attributes])
-        written.append(f"<{name}{pairs}>{escaped(text)}</{name}>")
+    distinct = {id(answer): answer for answer in answers}  # many verdicts are the very same
+    rendered = {number: _render(answer) for number, answer in distinct.items()}
+    canonical, written = zip(*[rendered[id(answer)] for answer in answers], strict=True)
     count = str(len(answers))
     covered = f"7:answers0:1:0{len(count)}:{count}{''.join(canonical)}"
     mac = key.mac(canonical_reply(request_mac, covered))
@@ -65,6 +61,16 @@ def _read(element: Element) -> Issue | Verify | RefusedRequest:
         return read_quick_job(element)
     except InvalidValue as error:
         return RefusedRequest("bad-request", str(error))
+
+
+def _render(answer: DialbackKey | Verdict | RefusedRequest) -> tuple[str, str]:
+    """Return what the MAC covers, and the XML."""
+    name, text, attributes = _parts_of(answer)
+    pairs = "".join([f" {attribute}='{escaped(value)}'" for attribute, value in attributes])
+    return (
+        canonical_parts(name, text, attributes),
+        f"<{name}{pairs}>{escaped(text)}</{name}>",
+    )
 
 
 def _parts_of(

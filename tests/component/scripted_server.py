@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,7 +15,7 @@ from xml.etree.ElementTree import Element, XMLPullParser, fromstring
 from sidecar.config import LinkConfig
 from sidecar.config.link_domains import LinkDomains
 from sidecar.config.types import Secret
-from sidecar.jobs import Job, Report, Verdict
+from sidecar.jobs import Job, Report, Verdict, Verify
 from sidecar.names import DialbackKey, Domain
 from sidecar.protocol.link_mac import (
     LinkKey,
@@ -110,6 +110,12 @@ class Answers:
         if self.held is not None:
             await self.held.wait()
         return None if isinstance(job, Report) else self._says(job)
+
+    async def verify_all(
+        self, asked: Sequence[Verify], *, timeout_seconds: float
+    ) -> Sequence[Verdict]:
+        said = [await self.answer(job, timeout_seconds=timeout_seconds) for job in asked]
+        return [verdict for verdict in said if isinstance(verdict, Verdict)]
 
 
 class Connection:
