@@ -47,6 +47,8 @@ class LinkDomains:
         """Whether the configuration names `domain`, by itself or by a parent; `*` names none."""
         if domain in self._names:
             return True
+        if not self._parents:
+            return False
         labels = domain.split(".")
         return any(".".join(labels[i:]) in self._parents for i in range(1, len(labels)))
 

@@ -76,6 +76,8 @@ class Metrics:
         snapshots: Collector = SnapshotCollector(snapshot)
         made.register(snapshots)
         self._children: dict[tuple[str, ...], _Counters] = {}
+        self._report_children: dict[tuple[str, ...], Callable[[], None]] = {}
+        self._lookup_children: dict[tuple[str, str], Callable[[float], None]] = {}
 
     def note_decision(self, decision: Decision) -> None:
         """Count one job answered."""
@@ -105,11 +107,19 @@ class Metrics:
         incoming = reported.role is Role.RECEIVING
         host = reported.pair.target if incoming else reported.pair.sender
         direction = "incoming" if incoming else "outgoing"
-        self._reported.labels(str(host), direction, reported.mechanism, reported.type).inc()
+        key = (str(host), direction, reported.mechanism, reported.type)
+        count = self._report_children.get(key)
+        if count is None:
+            count = self._report_children[key] = self._reported.labels(*key).inc
+        count()
 
     def note_lookup(self, record_type: str, result: str, seconds: float) -> None:
         """Count one DNS lookup; `result` is `found`, `none` or a reason code."""
-        self._dns_seconds.labels(record_type, result).observe(seconds)
+        observe = self._lookup_children.get((record_type, result))
+        if observe is None:
+            observe = self._dns_seconds.labels(record_type, result).observe
+            self._lookup_children[record_type, result] = observe
+        observe(seconds)
 
     def exposition(self, hosts: Collection[str] | None = None) -> bytes:
         """Return all of it as text; with `hosts`, no time series of other domains of ours."""

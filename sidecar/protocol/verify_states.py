@@ -10,6 +10,8 @@ import enum
 
 
 class State(enum.Enum):
+    __hash__ = object.__hash__  # as good for singletons, and not in Python: the table asks often
+
     HEADER_AWAITED = enum.auto()
     FEATURES_AWAITED = enum.auto()
     PROCEED_AWAITED = enum.auto()
@@ -19,6 +21,8 @@ class State(enum.Enum):
 
 
 class Input(enum.Enum):
+    __hash__ = object.__hash__
+
     # the peer's
     HEADER = enum.auto()  # version 1.0: features follow
     LEGACY_HEADER = enum.auto()  # no version, no features: ready as it is
