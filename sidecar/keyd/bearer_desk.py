@@ -124,6 +124,8 @@ class BearerDesk:
             # Keyed, for an imported secret could be guessed from a plain hash of its request.
             digest = hmac.digest(asked.token.encode(), msgspec.msgpack.encode(request), "sha256")
             return self._once(bearer, request, (asked.repeat_key, digest), now_ms)
+        if asked.dry_run and not isinstance(request, _READS):
+            return Refused("no-dry-run")
         if isinstance(request, CreateToken) and asked.repeat_key is not None:
             digest = hmac.digest(asked.token.encode(), msgspec.msgpack.encode(request), "sha256")
             return self._create_once(bearer, request, (asked.repeat_key, digest), now_ms)

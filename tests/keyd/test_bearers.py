@@ -189,6 +189,16 @@ def test_dry_run_tells_what_the_action_then_does(house, action):
     assert house.states() != before
 
 
+@pytest.mark.parametrize("kind", [ChangePolicy, CreateToken, RevokeToken])
+def test_what_knows_no_dry_run_is_not_done_instead(house, kind):
+    token = made(house, Scope.ADMIN)
+    before = (house.admin(GetPolicies([OURS])), len(house.admin(ListTokens()).tokens))
+    assert ask(house, token, REQUESTS[kind], dry_run=True) == Refused("no-dry-run")
+    after = (house.admin(GetPolicies([OURS])), len(house.admin(ListTokens()).tokens))
+    assert [each.etag for each in after[0].policies] == [each.etag for each in before[0].policies]
+    assert after[1] == before[1]
+
+
 def test_dry_run_refuses_what_the_action_would_refuse(house):
     token = made(house, Scope.ADMIN)
     for action in (RotateSecret("none.example"), RevokeSecret(OURS, 7)):
