@@ -48,8 +48,6 @@ def _service(service: ProbedService) -> Iterator[str]:
         yield f"    {connection.place}: {', '.join(_seen(connection))}"
         if connection.pin is not None:
             yield f"      pin {connection.pin}"
-        if connection.pin is not None:
-            yield f"      pin {connection.pin}"
 
 
 def _seen(seen: ProbedConnection) -> Iterator[str]:
