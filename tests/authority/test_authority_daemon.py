@@ -154,3 +154,13 @@ def children(pid: int) -> list[int]:
     for thread in Path(f"/proc/{pid}/task").iterdir():
         found |= {int(child) for child in (thread / "children").read_text().split()}
     return sorted(found)
+
+
+async def test_daemon_that_stops_tells_every_peer(sidecar: Sidecar, place: AuthorityPlace) -> None:
+    async with ReceivingServer(place.address, place.port) as peer:
+        await peer.open()
+        await peer.starttls()
+        await peer.open()
+        sidecar.signal(signal.SIGTERM)
+        assert "<system-shutdown " in await peer.end()
+    assert await sidecar.wait() == 0
