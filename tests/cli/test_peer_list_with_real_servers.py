@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -123,3 +125,20 @@ async def test_peers_that_need_dialback_are_told_with_the_reason(network: Networ
     assert max(len(line) for line in text.splitlines()) <= 80
     sentence = "2 of 2 peers need dialback: without it incoming from 1 and outgoing to 2 break"
     assert sentence in text.splitlines()
+
+
+async def test_ejabberd_tells_that_it_has_refused_external(network: Network) -> None:
+    """It offers EXTERNAL to everybody; who is refused goes on with dialback on the same stream."""
+    sidecar, (_, bare, _) = await start(network)
+    await bare.ping(MONTAGUE)
+    await sidecar.output.wait_for(rf"check {BARE} -> {MONTAGUE} valid")
+    await peer_list(sidecar)  # which writes what is not written yet
+    with closing(sqlite3.connect(sidecar.state_directory / "history.sqlite3")) as database:
+        rows = database.execute(
+            "SELECT role, external, certificate FROM handshake WHERE sender = ? AND target = ?",
+            (BARE, MONTAGUE),
+        ).fetchall()
+    assert sorted(rows) == [
+        ("initiating", "refused", None),
+        ("receiving", "refused", "certificate-self-signed"),
+    ]
