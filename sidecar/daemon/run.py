@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import sqlite3
@@ -38,6 +39,7 @@ from sidecar.store import History, PeerRules, StoredHandshake
 log = logging.getLogger(__name__)
 
 _KEYD_START_SECONDS = 10.0
+_OBJECTS_BEFORE_COLLECTING = 20_000
 
 
 def run(config: Config, path: Path | None = None) -> int:
@@ -79,11 +81,20 @@ async def _serve(config: Config, path: Path | None) -> int:
                 await authority.start()
                 async with administration(config, daemon, engine, metrics, events):
                     with _reloading(daemon):
+                        _spare_the_collector()
                         await daemon.links.run(config, stopping)
     except (SidecarError, OSError, sqlite3.Error) as error:
         log.error("cannot start: %s", error)
         return 1
     return 0
+
+
+def _spare_the_collector() -> None:
+    """What is there by now stays, and need not be looked through again and again; what comes and
+    goes with each handshake is nearly always gone without a collector."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_OBJECTS_BEFORE_COLLECTING, *gc.get_threshold()[1:])
 
 
 @asynccontextmanager
