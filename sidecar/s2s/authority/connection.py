@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Sequence
-from functools import partial
 from typing import cast
 
 from sidecar.jobs import Condition, Verdict
@@ -20,6 +19,7 @@ from sidecar.protocol.authority_stream import AuthorityStream
 from sidecar.protocol.events import AnswerDropped, StreamClosed, TlsWanted
 from sidecar.s2s.authority.house import House
 from sidecar.s2s.authority.peer_log import log_closed
+from sidecar.s2s.authority.reading import Against, Reading
 from sidecar.s2s.gate import prefix_of
 from sidecar.s2s.tls import TlsLayer
 
@@ -49,7 +49,7 @@ class AuthorityConnection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._tls: TlsLayer | None = None
         self._checks: set[asyncio.Task[None]] = set()
-        self._paused: set[str] = set()
+        self._reading = Reading()
         self._leaving = False
         self._entered = False
         self._parts = 0
@@ -63,6 +63,7 @@ class AuthorityConnection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         house = self._house
         self._transport = cast(asyncio.Transport, transport)
+        self._reading.begin(self._transport)
         peer = transport.get_extra_info("peername") or ("",)
         self.ip = str(peer[0])
         self.network = prefix_of(self.ip)
@@ -72,11 +73,7 @@ class AuthorityConnection(asyncio.BufferedProtocol):
         house.counts["connections"] += 1
         self._entered = house.room.enter(self.network)
         if not self._entered:
-            house.counts["turned-away"] += 1
-            if not self._direct_tls:
-                self._stream.close("resource-constraint")
-                self._write(self._stream.data_to_send())
-            self._leave()
+            self._turn_away()
             return
         self._charge(house.price.connection)
         if self._direct_tls:
@@ -102,7 +99,7 @@ class AuthorityConnection(asyncio.BufferedProtocol):
         asked = self._flush()
         self._charge(asked + len(data) * self._house.price.byte)
         if self._stream.pending > self._house.bounds.pending_requests:
-            self._pause("pending")
+            self._reading.stop(Against.PENDING)
 
     def eof_received(self) -> bool:
         """Whether the connection stays open for answers."""
@@ -113,16 +110,19 @@ class AuthorityConnection(asyncio.BufferedProtocol):
         return not self._stream.closed
 
     def pause_writing(self) -> None:
-        self._pause("writing")
-        self._deadline = self._house.clock() + self._house.patience.reading
+        if not self._leaving:
+            self._reading.stop(Against.WRITING)
+            self._deadline = self._house.clock() + self._house.patience.reading
 
     def resume_writing(self) -> None:
-        self._deadline = self._house.clock() + self._house.patience.idle
-        self._resume("writing")
+        if not self._leaving:
+            self._deadline = self._house.clock() + self._house.patience.idle
+            self._reading.go_on(Against.WRITING)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._leaving = True
+        self._reading.lost()
         self._house.connections.discard(self)
         if self._entered:
             self._house.room.leave(self.network)
@@ -142,9 +142,10 @@ class AuthorityConnection(asyncio.BufferedProtocol):
         """End the connection where its time is up."""
         if now < self._deadline or self._transport is None:
             return
-        if self._leaving or "writing" in self._paused:
+        against = self._reading.against
+        if self._leaving or against & Against.WRITING:
             self._transport.abort()
-        elif self._paused or self._stream.pending:
+        elif against or self._stream.pending:
             self._deadline = now + self._house.patience.idle
         else:
             self.close("connection-timeout")
@@ -240,9 +241,19 @@ class AuthorityConnection(asyncio.BufferedProtocol):
     def _answered(self) -> None:
         if not self._leaving:
             self._flush()
-            if "pending" in self._paused:
-                if self._stream.pending <= self._house.bounds.pending_requests // 2:
-                    self._resume("pending")
+            if self._stream.pending <= self._house.bounds.pending_requests // 2:
+                self._reading.go_on(Against.PENDING)
+
+    def _turn_away(self) -> None:
+        """End it at once: those who come too often must not stay for their goodbye."""
+        assert self._transport is not None
+        self._house.counts["turned-away"] += 1
+        self._leaving = True
+        self._deadline = self._house.clock() + self._house.patience.leaving
+        if not self._direct_tls:
+            self._stream.close("resource-constraint")
+            self._write(self._stream.data_to_send())
+        self._transport.close()
 
     def _start_tls(self) -> None:
         self._charge(self._house.price.tls_handshake)
@@ -287,10 +298,9 @@ class AuthorityConnection(asyncio.BufferedProtocol):
         if self._tls is not None and self._tls.established:
             self._tls.close()
             self._write(self._tls.data_to_send())
-        self._paused.clear()
         try:
             self._transport.write_eof()
-            self._transport.resume_reading()
+            self._reading.end()
         except OSError:  # the peer is gone already
             self._transport.abort()
 
@@ -298,19 +308,7 @@ class AuthorityConnection(asyncio.BufferedProtocol):
         """Charge the peer's network; stop reading for as long as it owes."""
         now = self._house.clock()
         seconds = self._house.allowance.charge(self.network, price, now)
-        if seconds > 0 and "rate" not in self._paused:
-            self._pause("rate")
+        if seconds > 0 and not self._reading.against & Against.RATE:
+            self._reading.stop(Against.RATE)
             loop = asyncio.get_running_loop()
-            loop.call_later(seconds, partial(self._resume, "rate"))
-
-    def _pause(self, why: str) -> None:
-        if self._transport is not None and not self._leaving:
-            if not self._paused:
-                self._transport.pause_reading()
-            self._paused.add(why)
-
-    def _resume(self, why: str) -> None:
-        if why in self._paused:
-            self._paused.discard(why)
-            if not self._paused and self._transport is not None and not self._leaving:
-                self._transport.resume_reading()
+            loop.call_later(seconds, self._reading.go_on, Against.RATE)
