@@ -1,7 +1,8 @@
 """KeyClient: the sidecar's side of the socket to dialback-keyd.
 
-One connection; many requests under way on it at once; requests made in the same turn of the
-event loop share a frame. When the connection drops, everything under way fails at once.
+One connection; many requests under way on it at once. What is asked in one call shares a frame,
+and uvloop writes the frames of one turn together. When the connection drops, everything under way
+fails at once.
 """
 
 from __future__ import annotations
@@ -120,12 +121,9 @@ class KeyClient:
 
     async def end(self, ended: Sequence[tuple[DomainPair, StreamId]]) -> None:
         """End the keys of these streams early. Best effort: an outage is not reported."""
-        asked = [self._ask(EndKey(*_triple(pair, stream)), _END_SECONDS) for pair, stream in ended]
-        for outcome in await asyncio.gather(*asked, return_exceptions=True):
-            if isinstance(outcome, BaseException) and not isinstance(
-                outcome, KeyServiceUnavailable
-            ):
-                raise outcome
+        requests = [EndKey(*_triple(pair, stream)) for pair, stream in ended]
+        with contextlib.suppress(KeyServiceUnavailable):
+            await self._ask_all(requests, _END_SECONDS)
 
     async def _ask(self, request: Request, timeout_seconds: float) -> Reply:
         (reply,) = await self._ask_all([request], timeout_seconds)
@@ -194,14 +192,13 @@ class _Batch:
 
 
 class _Channel(asyncio.Protocol):
-    """One connection: requests under way by id, and those that wait for the end of the turn."""
+    """One connection, and the requests under way on it by id."""
 
     def __init__(self) -> None:
         self.lost = asyncio.Event()
         self.answered = False
         self._loop = asyncio.get_running_loop()
         self._reader = FrameReader()
-        self._waiting: list[tuple[int, Request]] = []
         self._under_way: dict[int, _Batch] = {}
         self._next_id = 0
 
@@ -227,9 +224,7 @@ class _Channel(asyncio.Protocol):
         ids = range(first_id, self._next_id)
         batch = _Batch(first_id, len(requests), self._loop.create_future())
         self._under_way.update(dict.fromkeys(ids, batch))
-        if not self._waiting:
-            self._loop.call_soon(self._send)
-        self._waiting += zip(ids, requests, strict=True)
+        self._send(list(zip(ids, requests, strict=True)))
         timer = self._loop.call_later(timeout_seconds, batch.fail, _TOO_LATE)
         try:
             return await batch.future
@@ -243,12 +238,9 @@ class _Channel(asyncio.Protocol):
     def under_way(self) -> int:
         return len(self._under_way)
 
-    def _send(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        if self.lost.is_set():
-            return
-        for start in range(0, len(waiting), MAX_PER_FRAME):
-            self._transport.write(encode_frame(waiting[start : start + MAX_PER_FRAME]))
+    def _send(self, asked: Sequence[tuple[int, Request]]) -> None:
+        for start in range(0, len(asked), MAX_PER_FRAME):
+            self._transport.write(encode_frame(asked[start : start + MAX_PER_FRAME]))
 
     def fail_all(self) -> None:
         self.lost.set()

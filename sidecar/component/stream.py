@@ -76,7 +76,6 @@ class ComponentStream(XMLStream):
         self._on_iq = on_iq
         self._fault: Fault | None = None
         self._prolog = b""
-        self._outgoing: list[str] = []
         self._unfinished_bytes = 0
         self._unread_seconds = unread_seconds
         self._unread: asyncio.TimerHandle | None = None
@@ -88,24 +87,16 @@ class ComponentStream(XMLStream):
 
     async def end(self, wait_seconds: float) -> None:
         """Close the stream in order: our end, the server's end, the connection."""
-        self._write_out()
         if self.transport is not None:
             await self.disconnect(wait=wait_seconds)
 
     def reply(self, stanza: str) -> None:
-        """Send one stanza, together with all others of this turn of the event loop.
+        """Send one stanza; uvloop writes all of one turn of the event loop together.
 
         Without a connection it is dropped: nobody waits for it any more.
         """
-        if not self._outgoing:
-            self.loop.call_soon(self._write_out)
-        self._outgoing.append(stanza)
-
-    def _write_out(self) -> None:
-        stanzas = "".join(self._outgoing)
-        self._outgoing.clear()
-        if stanzas and self.transport is not None and not self.transport.is_closing():
-            self.send_raw(stanzas)
+        if self.transport is not None and not self.transport.is_closing():
+            self.send_raw(stanza)
 
     def connection_made(self, transport: asyncio.BaseTransport, send_event: bool = True) -> None:
         cast(asyncio.WriteTransport, transport).set_write_buffer_limits(high=MAX_UNSENT_BYTES)

@@ -9,7 +9,7 @@ from sidecar.errors import KeyRefused, KeyServiceUnavailable
 from sidecar.jobs import Outcome
 from sidecar.key_client import KeyClient
 from sidecar.keys.framing import FrameReader, decode_requests, encode_frame
-from sidecar.keys.messages import Failed, KeyIssued
+from sidecar.keys.messages import Done, Failed, KeyIssued
 from sidecar.names import DialbackKey, Domain, DomainPair, StreamId
 
 PAIR = DomainPair(sender=Domain.parse("capulet.example"), target=Domain.parse("montague.example"))
@@ -73,15 +73,23 @@ async def test_cap_is_a_refusal_with_its_reason(keyd):
         assert refused.value.reason == "cap-ledger"
 
 
-async def test_requests_of_one_turn_share_a_frame(tmp_path):
+async def test_requests_of_one_call_share_a_frame(tmp_path):
+    def answer(batch, writer):
+        writer.write(encode_frame([(n, Done()) for n, _ in batch]))
+
+    async with played_keyd(tmp_path / "s", answer) as batches, connected(tmp_path / "s") as client:
+        await client.end([(PAIR, StreamId(f"S{n}")) for n in range(50)])
+        assert [len(batch) for batch in batches] == [50]
+
+
+async def test_requests_of_one_turn_are_all_answered(tmp_path):
     def answer(batch, writer):
         writer.write(encode_frame([(n, KeyIssued(request.stream)) for n, request in batch]))
 
-    async with played_keyd(tmp_path / "s", answer) as batches, connected(tmp_path / "s") as client:
+    async with played_keyd(tmp_path / "s", answer), connected(tmp_path / "s") as client:
         asked = [client.issue(PAIR, StreamId(f"S{n}"), timeout_seconds=30) for n in range(50)]
         keys = await asyncio.gather(*asked)
         assert [key.reveal() for key in keys] == [f"S{n}" for n in range(50)]
-        assert [len(batch) for batch in batches] == [50]
 
 
 async def test_replies_out_of_order_find_their_askers(tmp_path):
