@@ -52,8 +52,8 @@ def check_tls(config_path: Path, fail_on: str, as_json: bool) -> None:
 def _check_own(config_path: Path, depth: Depth, fail_on: str, as_json: bool) -> None:
     """Probe every domain that the configuration names; patterns name none."""
     config = load_or_exit(config_path)
-    patterns = [pattern for link in config.link for pattern in link.domains.patterns]
-    own = [Domain.parse(pattern) for pattern in patterns if "*" not in pattern]
+    patterns = [pattern for domains in config.domains for pattern in domains.patterns]
+    own = [Domain.parse(each) for each in dict.fromkeys(patterns) if "*" not in each]
     if not own:
         click.echo("the configuration names no domain, only patterns", err=True)
         sys.exit(EXIT_CONFIG)

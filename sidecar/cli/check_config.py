@@ -30,6 +30,10 @@ def check_config(config_path: Path, as_json: bool) -> None:
     for link in config.link:
         click.echo(f"  link {link.name} at {link.host}:{link.port}")
         click.echo(f"    speaks for {', '.join(link.domains.patterns)}")
+    authority = config.authority
+    if authority.enabled:
+        click.echo(f"  authority on {', '.join((*authority.listen, *authority.listen_tls))}")
+        click.echo(f"    answers for {', '.join(_authority_domains(config))}")
     if config.keyd.socket is None:
         click.echo(
             "  key service: a child process of the daemon, under the same user: whoever takes\n"
@@ -59,5 +63,22 @@ def _found(config: Config) -> dict[str, Any]:
         }
         for link in config.link
     ]
+    authority = None
+    if config.authority.enabled:
+        authority = {
+            "listen": list(config.authority.listen),
+            "listen_tls": list(config.authority.listen_tls),
+            "domains": _authority_domains(config),
+        }
     socket = config.keyd.socket
-    return {"links": links, "key_service": None if socket is None else str(socket)}
+    return {
+        "links": links,
+        "authority": authority,
+        "key_service": None if socket is None else str(socket),
+    }
+
+
+def _authority_domains(config: Config) -> list[str]:
+    own = config.authority.domains
+    answered = config.domains if own is None else (own,)
+    return [pattern for domains in answered for pattern in domains.patterns]

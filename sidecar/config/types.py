@@ -171,3 +171,9 @@ class Config(Struct, frozen=True, kw_only=True):
     admin: AdminConfig = field(default_factory=AdminConfig)
     history: HistoryConfig = field(default_factory=HistoryConfig)
     log: LogConfig = field(default_factory=LogConfig)
+
+    @property
+    def domains(self) -> tuple[LinkDomains, ...]:
+        """Every domain of ours: of the links, and what the authority listener answers for."""
+        own = self.authority.domains if self.authority.enabled else None
+        return (*(link.domains for link in self.link), *(() if own is None else (own,)))

@@ -84,7 +84,7 @@ class RunningDaemon:
         return AuthorityFacts(state.places, state.domains, state.connections, state.counts)
 
     def speaks_for(self, domain: Domain) -> bool:
-        return any(link.domains.speaks_for(domain) for link in self._config.link)
+        return any(domains.speaks_for(domain) for domains in self._config.domains)
 
     def issues_keys_for(self, domain: Domain) -> bool:
         return domain in self._config.admin.issue_keys_for

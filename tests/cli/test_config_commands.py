@@ -77,5 +77,25 @@ def test_good_configuration_is_told_with_status_0(tmp_path: Path) -> None:
                 "domains": ["capulet.example"],
             }
         ],
+        "authority": None,
         "key_service": None,
     }
+
+
+def test_configuration_with_a_listener_and_no_link_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "sidecar.toml"
+    path.write_text(
+        '[authority]\nlisten = ["127.0.0.1"]\nallow_cleartext = true\n'
+        'domains = ["capulet.example", "*.capulet.example"]\n'
+    )
+    ended = run("check", "config", "--config", path)
+    assert ended.returncode == 0
+    assert "authority on 127.0.0.1\n" in ended.stdout
+    assert "answers for capulet.example, *.capulet.example\n" in ended.stdout
+    told = json.loads(run("check", "config", "--json", "--config", path).stdout)
+    assert told["authority"] == {
+        "listen": ["127.0.0.1"],
+        "listen_tls": [],
+        "domains": ["capulet.example", "*.capulet.example"],
+    }
+    assert told["links"] == []

@@ -77,3 +77,9 @@ def test_domains_without_a_listener_are_no_reason_to_start() -> None:
     assert problems('[authority]\ndomains = ["capulet.example"]\n') == [
         "link: expected at least one [[link]], or an [authority] that listens"
     ]
+
+
+def test_domains_of_the_listener_are_domains_of_ours(certificate: str) -> None:
+    table = '[authority]\nlisten = ["127.0.0.1"]\ndomains = ["capulet.example"]\n'
+    (domains,) = parse(certificate + table).domains
+    assert domains.patterns == ("capulet.example",)
