@@ -21,6 +21,7 @@ from sidecar.daemon.checkers import Checkers
 from sidecar.daemon.keyd_child import KeydChild
 from sidecar.daemon.links import Links
 from sidecar.daemon.observers import Observers
+from sidecar.daemon.spare_memory import giving_back
 from sidecar.daemon.state_directory import held_state_directory
 from sidecar.engine import Engine
 from sidecar.errors import KeyServiceUnavailable, SidecarError
@@ -62,6 +63,7 @@ async def _serve(config: Config, path: Path | None) -> int:
             keys = await stack.enter_async_context(_key_service(config, stopping))
             history = await stack.enter_async_context(_history(config, events))
             rules = await stack.enter_async_context(_peer_rules(config))
+            await stack.enter_async_context(giving_back())
             daemon = RunningDaemon(config, path, keys, history, rules)
             metrics = Metrics(daemon.snapshot)
             async with _checkers(config, metrics) as checkers:

@@ -119,6 +119,8 @@ class AuthorityStream:
                 raise violation
         except StreamViolation as error:
             self._violated(error)
+        finally:
+            violation = None  # its traceback holds this frame, and that would hold it
 
     def receive_eof(self) -> None:
         """The peer sends no more. What it asked is still answered, as far as that goes."""

@@ -116,6 +116,8 @@ class VerifyStream:
         except StreamViolation as error:
             self._out += stream.write_stream_error(error.condition)
             self._close(Cause.VIOLATION, error.condition, error.text)
+        finally:
+            violation = None  # its traceback holds this frame, and that would hold it
 
     def receive_eof(self) -> None:
         """The connection is gone (XEP-0220 §2.1.2: what is pending has failed)."""

@@ -100,7 +100,7 @@ class XmlStream:
 
     def feed(self, data: bytes) -> None:
         """Parse `data`. Raises StreamViolation; `parts` still gives what was complete before."""
-        valid, text_error = self._check_utf8(data)
+        valid, is_text = self._check_utf8(data)
         valid, nul, _ = valid.partition(b"\0")  # expat judges it by what stands around it
         position = 0
         while position < len(valid):
@@ -110,8 +110,8 @@ class XmlStream:
             self._parse(piece)
         if nul:
             raise StreamViolation("not-well-formed", "expected no NUL")
-        if text_error is not None:
-            raise StreamViolation("unsupported-encoding", "expected UTF-8") from text_error
+        if not is_text:
+            raise StreamViolation("unsupported-encoding", "expected UTF-8")
 
     def parts(self) -> Iterator[StreamPart]:
         """Take what has been parsed so far, in order."""
@@ -134,17 +134,18 @@ class XmlStream:
             _exceeded("bytes per stream", self._limits.stream_bytes)
         return min(element, stream)
 
-    def _check_utf8(self, data: bytes) -> tuple[bytes, UnicodeDecodeError | None]:
-        """The valid bytes up to a character that is not complete yet, which is kept for later."""
+    def _check_utf8(self, data: bytes) -> tuple[bytes, bool]:
+        """The valid bytes up to a character that is not complete yet, which is kept for later, and
+        whether what follows can still become UTF-8."""
         data, self._incomplete = self._incomplete + data, b""
         try:
             data.decode()
         except UnicodeDecodeError as error:
             if error.end == len(data) and error.reason == "unexpected end of data":
                 self._incomplete = data[error.start :]
-                return data[: error.start], None
-            return data[: error.start], error
-        return data, None
+                return data[: error.start], True
+            return data[: error.start], False
+        return data, True
 
     def _parse(self, piece: bytes) -> None:
         try:

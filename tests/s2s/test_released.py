@@ -21,6 +21,8 @@ from scripted_authority import (
 from sidecar.jobs import Check, Outcome
 from sidecar.lab.dns import DnsServer
 from sidecar.names import DialbackKey, Domain, DomainPair, StreamId
+from sidecar.protocol.authority_stream import AuthorityStream
+from sidecar.protocol.verify_stream import VerifyStream
 from sidecar.s2s.checker import Checker
 from sidecar.s2s.resolver import Resolver
 
@@ -69,3 +71,16 @@ async def test_channel_and_parser_end_with_the_connection(
         async with asyncio.timeout(5):
             while (alive("Channel"), alive("xmlparser"), alive("TlsLayer")) != before:
                 await asyncio.sleep(0.01)
+
+
+def test_violation_leaves_nothing_to_the_collector(no_collector: None) -> None:
+    before = alive("xmlparser"), alive("traceback")
+    for data in (b"<a><b></a>", b"\xff", b"<!DOCTYPE a>"):
+        verify = VerifyStream(local=CHECK.pair.target, remote=CHECK.pair.sender)
+        authority = AuthorityStream(speaks_for=lambda _: True, new_id=lambda: CHECK.stream)
+        for stream in (verify, authority):
+            stream.receive_data(data)
+            assert stream.closed
+            stream.release()
+    del verify, authority, stream
+    assert (alive("xmlparser"), alive("traceback")) == before
