@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import pytest_asyncio
 from conftest import open_world
+from ejabberd_host import EjabberdHost
 from host_servers import CAPULET, HostServer, HostSettings
 from raw_stream import DIALBACK, condition
 from world import MESSAGE, Visit, World, message
@@ -25,6 +26,7 @@ async def world(host_kind: Callable[[HostSettings], HostServer]) -> AsyncIterato
 async def test_pending_verify_requests_of_one_stream_are_capped(visit: Visit) -> None:
     peer = await visit.peer()
     stream = await visit.stream(peer)
+    before = visit.host.output.mark()
     visit.sidecar.signal(signal.SIGSTOP)
     try:
         for number in range(VERIFY_LIMIT + 3):
@@ -39,6 +41,11 @@ async def test_pending_verify_requests_of_one_stream_are_capped(visit: Visit) ->
     for _ in range(VERIFY_LIMIT):
         assert (await stream.receive(VERIFY)).get("type") in ("invalid", "error")
     assert not stream.ended
+    if isinstance(visit.host, EjabberdHost):
+        # What a peer can cause without end is in the log once.
+        said = r"\[info\].*too many pending on this stream"
+        await visit.host.output.wait_for(said, after=before)
+        assert len(visit.host.output.find(said, before)) == 1
 
 
 @pytest.mark.parametrize("unusable", ["i" * 257, "two words", "caf\u00e9"])

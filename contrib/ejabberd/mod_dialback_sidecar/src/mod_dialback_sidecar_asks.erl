@@ -97,12 +97,12 @@ is_idle(Table) ->
 
 %%% Keys of the links
 
--spec keep_keys([{binary(), binary()}], ets:tid()) -> true.
+-spec keep_keys([{binary(), mod_dialback_sidecar_wire:link_key()}], ets:tid()) -> true.
 keep_keys(Keys, Table) ->
     ets:match_delete(Table, {{key, '_'}, '_'}),
     ets:insert(Table, [{{key, Component}, LinkKey} || {Component, LinkKey} <- Keys]).
 
--spec key(binary(), ets:tid()) -> {ok, binary()} | error.
+-spec key(binary(), ets:tid()) -> {ok, mod_dialback_sidecar_wire:link_key()} | error.
 key(Component, Table) ->
     case ets:lookup(Table, {key, Component}) of
         [{_, LinkKey}] -> {ok, LinkKey};

@@ -96,7 +96,15 @@ sent(#iq{type = Type} = Packet, State) when Type == result; Type == error ->
         not_ours -> {xmpp:put_meta(Packet, dialback_sidecar, sent), State}
     end;
 sent(Packet, State) ->
-    {xmpp:put_meta(Packet, dialback_sidecar, sent), State}.
+    case {Packet, ejabberd_router:is_my_route((xmpp:get_to(Packet))#jid.lserver)} of
+        {#iq{}, false} ->
+            %% Says that the server is there, also in the name of a host that is here no more,
+            %% which the listener's access rule would not let answer.
+            Error = xmpp:make_error(Packet, xmpp:err_item_not_found()),
+            {stop, {drop, ejabberd_service:send(State, Error)}};
+        _ ->
+            {xmpp:put_meta(Packet, dialback_sidecar, sent), State}
+    end.
 
 %% Every stanza of the server passes here, so the way through is short. What the server itself
 %% answers to our requests, for a sidecar that it does not let them reach, is taken out.

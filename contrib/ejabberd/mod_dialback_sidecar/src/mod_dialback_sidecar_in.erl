@@ -128,7 +128,6 @@ check(State, #db_result{from = Sender, to = Target} = Pkt) ->
     end.
 
 check(State, Host, #{sender := Sender} = Question, Key) ->
-    Pending = [Q || #{job := check} = Q <- maps:values(asked(State))],
     case ejabberd_router:is_my_route(Sender) of
         true ->
             State1 = mod_dialback_sidecar:warn_once(
@@ -137,8 +136,8 @@ check(State, Host, #{sender := Sender} = Question, Key) ->
             refuse(<<"not-acceptable">>, "a domain hosted here", Question, State1);
         false ->
             %% A check opens connections to wherever the peer says, so there is a limit.
-            TooMany = length(Pending) >= mod_dialback_sidecar:option(Host, check_limit),
-            case {ejabberd_s2s:allow_host(Host, Sender), already(Question, Pending)} of
+            TooMany = is_full(check, mod_dialback_sidecar:option(Host, check_limit), State),
+            case {ejabberd_s2s:allow_host(Host, Sender), already(Question, State)} of
                 {false, _} ->
                     refuse(<<"forbidden">>, "s2s_access", Question, State);
                 {true, true} ->
@@ -158,24 +157,30 @@ check(State, Host, #{sender := Sender} = Question, Key) ->
 external(#{dialback_external := Said}, Facts) -> Facts#{external => Said};
 external(_State, Facts) -> Facts.
 
-already(#{sender := Sender, target := Target}, Pending) ->
-    lists:any(fun(#{sender := S, target := T}) -> S == Sender andalso T == Target end, Pending).
+already(#{sender := Sender, target := Target}, State) ->
+    lists:any(fun(#{job := J, sender := S, target := T}) ->
+                      J == check andalso S == Sender andalso T == Target
+              end, maps:values(asked(State))).
+
+is_full(Job, Limit, State) ->
+    Asked = asked(State),
+    map_size(Asked) >= Limit
+        andalso length([1 || #{job := J} <- maps:values(Asked), J == Job]) >= Limit.
 
 %%% Section 2.2.2 step 2: is a key ours?
 
 verify(State, #db_verify{from = Target, to = Sender, id = Stream} = Pkt) ->
     Question = question(verify, Sender, Target, Stream, State),
-    Pending = length([1 || #{job := verify} <- maps:values(asked(State))]),
     case {readable(Pkt), local(Sender)} of
         {_, native} ->
             State;
         {{ok, Key}, {host, Host}} ->
-            case Pending >= mod_dialback_sidecar:option(Host, verify_limit) of
+            case is_full(verify, mod_dialback_sidecar:option(Host, verify_limit), State) of
                 true ->
                     refuse(<<"resource-constraint">>, "too many pending on this stream",
                            Question, State);
                 false ->
-                    Facts = maps:remove(certificates, mod_dialback_sidecar_peer:facts(State)),
+                    Facts = mod_dialback_sidecar_peer:address(State),
                     ask(Host, Question, Facts#{key => Key},
                         mod_dialback_sidecar:option(Host, timeout), State)
             end;
@@ -266,12 +271,19 @@ reject(#{sender := Sender} = Question, #{auth_domains := Verified, lang := Lang}
             Failed(reply_error(<<"forbidden">>, Question, State))
     end.
 
+%% The first refusal of a stream is for the operator; how many more there are is up to the peer.
+refuse(Condition, Why, Question, #{dialback_refused := true} = State) ->
+    ?DEBUG("refused another request of ~p: ~ts", [maps:get(sender, Question), Why]),
+    {stop, reply_error(Condition, Question, State)};
 refuse(Condition, Why, Question, State) ->
     case lists:member(Condition, [<<"bad-request">>, <<"item-not-found">>]) of
-        true -> ?DEBUG("refused a request of ~p: ~ts", [maps:get(sender, Question), Why]);
-        false -> log(Question, error, Why)
-    end,
-    {stop, reply_error(Condition, Question, State)}.
+        true ->
+            ?DEBUG("refused a request of ~p: ~ts", [maps:get(sender, Question), Why]),
+            {stop, reply_error(Condition, Question, State)};
+        false ->
+            log(Question, error, Why),
+            {stop, reply_error(Condition, Question, State#{dialback_refused => true})}
+    end.
 
 reply_error(Condition, Question, State) ->
     reply(error, [?ELEMENTS:error_element(Condition)], Question, State).

@@ -17,6 +17,7 @@
 -define(REPORTS, mod_dialback_sidecar_reports).
 -define(REPORT_MS, 1000).           % reports are collected that long, or until they are many
 -define(LEAVE_MS, 6000).
+-define(HEAP_WORDS, 50000).
 
 -record(state, {host :: binary(),
                 exchange :: ?EXCHANGE:exchange(),
@@ -115,6 +116,8 @@ process(Host) ->
 
 init([Host, #{server_was_running := WasRunning} = Opts]) ->
     process_flag(trap_exit, true),
+    %% What a batch takes, so that it is not collected several times on the way.
+    process_flag(min_heap_size, ?HEAP_WORDS),
     Exchange = ?EXCHANGE:with_components(Opts, ?EXCHANGE:new(Host)),
     %% A server that was up before us has keys of its own in flight.
     Exchange1 = case WasRunning of

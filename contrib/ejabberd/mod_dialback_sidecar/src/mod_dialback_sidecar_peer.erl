@@ -1,7 +1,7 @@
 %%% What the server itself knows of the peer behind a stream: address, encryption, certificate.
 -module(mod_dialback_sidecar_peer).
 
--export([facts/1, chain/1]).
+-export([facts/1, address/1, chain/1]).
 
 -include("xmpp.hrl").
 
@@ -29,6 +29,7 @@ chain(#{stream_encrypted := true, socket := Socket}) ->
 chain(_State) ->
     #{}.
 
+-spec address(map()) -> map().
 address(#{ip := {Ip, _Port}}) ->
     #{ip => misc:ip_to_list(Ip)};
 address(_State) ->
