@@ -121,7 +121,7 @@ def test_clients_that_take_every_place_keep_no_operator_out(running_keyd):
             assert isinstance(wire.ask([(1, IssueKey(*TRIPLE))])[0][1], KeyIssued)
         with running_keyd.connection() as one_more:
             assert one_more.is_closed_by_peer()
-        assert running_keyd.ask_admin(RevokeSecret("capulet.example")).count == 2
+        assert running_keyd.ask_admin(RevokeSecret("capulet.example")).successor == 2
         crowd.pop().socket.close()
         running_keyd.wait_until_serving()
 
