@@ -23,14 +23,15 @@ local function leaf_of(conn, socket)
 	return socket and socket.getpeercertificate and socket:getpeercertificate();
 end
 
--- Certificates, leaf first, as the TLS library's objects; none when the peer presented none.
-function peers.certificates(session)
+-- Certificates, leaf first, as the TLS library's objects; none when the peer presented none. At most `limit`.
+function peers.certificates(session, limit)
 	local ok, chain = pcall(function ()
 		local conn = session.conn;
 		local socket = conn.socket and conn:socket();
 		local leaf = leaf_of(conn, socket);
 		-- COMPAT(LuaSec): without a leaf, getpeerchain returns an object with nothing in it.
 		if not leaf then return {}; end
+		if limit == 1 then return { leaf }; end
 		local found = socket and socket.getpeerchain and socket:getpeerchain();
 		return found and found[1] and found or { leaf };
 	end);
@@ -41,7 +42,7 @@ end
 function peers.base64_certificates(session, limit)
 	local encoded = {};
 	if not session.secure then return encoded; end
-	for _, certificate in ipairs(peers.certificates(session)) do
+	for _, certificate in ipairs(peers.certificates(session, limit)) do
 		if #encoded >= (limit or MAX_CERTIFICATES) then break; end
 		local ok, pem = pcall(certificate.pem, certificate);
 		local body = ok and pem and pem:match("%-%-%-%-%-BEGIN [%u ]+%-%-%-%-%-(.-)%-%-%-%-%-END");
@@ -79,7 +80,7 @@ end
 local function has_valid_certificate(session, domain)
 	if session.cert_chain_status ~= "valid" then return false; end
 	if domain == session.from_host and session.cert_identity_status == "valid" then return true; end
-	local certificate = peers.certificates(session)[1];
+	local certificate = peers.certificates(session, 1)[1];
 	local ok, matches = pcall(verify_identity, domain, "xmpp-server", certificate);
 	return certificate ~= nil and ok and matches == true;
 end
