@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator, Callable
 
 import pytest_asyncio
@@ -89,3 +90,14 @@ async def test_key_the_sidecar_issued_is_never_called_invalid_by_the_fallback(
     await visit.sidecar.start()
     await stream.db_verify(**asked)
     assert (await stream.receive(DIALBACK + "verify")).get("type") == "valid"
+
+
+async def test_sidecar_that_was_silent_is_not_waited_for_again(visit: Visit) -> None:
+    """The check follows an issue that nobody answered; waiting for it too would take too long."""
+    visit.sidecar.signal(signal.SIGSTOP)
+    try:
+        await federate(visit)
+    finally:
+        visit.sidecar.signal(signal.SIGCONT)
+    await visit.stock_acted()
+    assert visit.decisions("check") == []
