@@ -21,10 +21,12 @@ from sidecar.cli.progress import patience
 from sidecar.preconditions import ANY_TAG, NO_PRECONDITION, Precondition
 
 EXIT_REFUSED = 1
+EXIT_USAGE = 2
 SEPARATE_TOKEN = Path("/var/lib/dialback-keyd/admin-token")
 _TIMEOUT_SECONDS = 30.0
 _HINTS = {
-    "invalid-input": "see --help for what it takes; a time looks like 2026-11-20T17:00:00Z",
+    "invalid-input": "see --help for what it takes; a time looks like 2026-11-20T17:00:00Z, a day"
+    " like 2026-11-20, an age like 30m, 12h or 7d",
     "token-missing": "give a token with --token-file, or run this as root",
     "token-unknown": "the key service does not know this token; make one with `token create`",
     "token-expired": "make another one with `token create`",
@@ -33,6 +35,7 @@ _HINTS = {
     "domain-not-permitted": "use a token without a restriction to other domains",
     "key-service-unavailable": "see the log of dialback-keyd",
     "no-such-domain": "a domain's first issued key makes its first secret; see `secret list`",
+    "no-such-token": "see `token list`; the id is what counts, not the name",
     "no-such-handshake": "see `handshake list`; old ones are forgotten ([history])",
     "precondition-failed": "somebody else has changed it: look at it again",
     "no-such-rule": "see `peer rules`; `peer show DOMAIN` tells which of them decides",
@@ -113,8 +116,11 @@ class Client:
             _fail("there is no token on this machine", _HINTS["token-missing"])
         try:
             return self.token_file.read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            _fail(f"token: {error}", _HINTS["token-missing"])
+        except OSError as error:
+            why = error.strerror or str(error)
+            _fail(f"cannot read the token in {self.token_file}: {why}", _HINTS["token-missing"])
+        except UnicodeDecodeError:
+            _fail(f"{self.token_file} holds no token", _HINTS["token-missing"])
 
 
 def _conditions(precondition: Precondition) -> dict[str, str]:
@@ -167,11 +173,12 @@ def _give_up(content: bytes) -> NoReturn:
         text += f" ({problem['field']})"
     for each in problem.get("problems", []):
         text += f"\n  {each['place']}: {each['text']}"
-    _fail(text, _HINTS.get(problem["code"], ""))
+    status = EXIT_USAGE if problem["code"] == "invalid-input" else EXIT_REFUSED
+    _fail(text, _HINTS.get(problem["code"], ""), status)
 
 
-def _fail(text: str, hint: str) -> NoReturn:
+def _fail(text: str, hint: str, status: int = EXIT_REFUSED) -> NoReturn:
     click.echo(f"error: {text}", err=True)
     if hint:
         click.echo(f"hint: {hint}", err=True)
-    sys.exit(EXIT_REFUSED)
+    sys.exit(status)

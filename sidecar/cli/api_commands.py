@@ -75,6 +75,8 @@ def _command(operation: AnyOperation, words: Words) -> click.Command:
             if rest:
                 click.echo()
                 show_fields(rest)
+        elif words.done:
+            click.echo(words.done.format_map(content))
         else:
             show_fields(content)
 

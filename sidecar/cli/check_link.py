@@ -56,6 +56,8 @@ def check_link(config_path: Path, token_file: Path | None, as_json: bool) -> Non
     else:
         for jid, fault in found.items():
             click.echo(f"link {jid}: {fault or 'up'}")
+        if not found:
+            click.echo("there is no [[link]] in the configuration")
         click.echo(f"(says {by})")
     sys.exit(any(found.values()))
 

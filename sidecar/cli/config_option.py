@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from sidecar.config import Config, load
 from sidecar.errors import ConfigError
 
 DEFAULT_PATH = Path("/etc/dialback-sidecar/sidecar.toml")
+CONFIG_VARIABLE = "DIALBACK_SIDECAR_CONFIG"
 EXIT_CONFIG = 2
 
 config_option = click.option(
@@ -19,7 +21,7 @@ config_option = click.option(
     "config_path",
     type=click.Path(path_type=Path),
     default=DEFAULT_PATH,
-    envvar="DIALBACK_SIDECAR_CONFIG",
+    envvar=CONFIG_VARIABLE,
     show_default=True,
     help="The configuration file.",
 )
@@ -31,6 +33,8 @@ def load_or_exit(path: Path) -> Config:
         return load(path)
     except ConfigError as error:
         click.echo(error, err=True)
-        if not path.exists():
-            click.echo("hint: name the file with --config or DIALBACK_SIDECAR_CONFIG", err=True)
+        if any("Permission denied" in problem.text for problem in error.problems):
+            click.echo("hint: type this as root, or as the daemon's user", err=True)
+        elif not os.access(path, os.F_OK):
+            click.echo(f"hint: name the file with --config or {CONFIG_VARIABLE}", err=True)
         sys.exit(EXIT_CONFIG)

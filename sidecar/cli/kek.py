@@ -28,4 +28,4 @@ def rotate(admin_socket: Path, as_json: bool) -> None:
     if as_json:
         show_json({"rewrapping": True})
     else:
-        click.echo("under way")
+        click.echo("under way; `dialback-sidecar status` tells when it is done (rewrapping: no)")

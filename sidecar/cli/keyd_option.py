@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import TypeVar
 import click
 
 from sidecar.admin_client import ask
+from sidecar.cli.config_option import CONFIG_VARIABLE, DEFAULT_PATH
 from sidecar.cli.progress import patience
-from sidecar.errors import KeyServiceUnavailable
+from sidecar.config import load
+from sidecar.errors import ConfigError, KeyServiceUnavailable
 from sidecar.keys.messages import AdminRequest, Refused, Reply
 
 SEPARATE = Path("/var/lib/dialback-keyd/admin.sock")
@@ -36,8 +39,19 @@ _REASONS = {
 
 
 def _default() -> Path:
-    """The key service under its own user, or the child of a daemon with the default state."""
-    return EMBEDDED if EMBEDDED.exists() and not SEPARATE.exists() else SEPARATE
+    """Where the configuration leads: to the daemon's child, or to a key service by itself.
+
+    Secrets can be seen to while the configuration is broken: then what is there decides.
+    """
+    try:
+        config = load(Path(os.environ.get(CONFIG_VARIABLE) or DEFAULT_PATH))
+    except ConfigError:
+        return EMBEDDED if _is_there(EMBEDDED) and not _is_there(SEPARATE) else SEPARATE
+    return SEPARATE if config.keyd.socket else config.state_directory / "keyd" / "admin.sock"
+
+
+def _is_there(path: Path) -> bool:
+    return os.access(path, os.F_OK)
 
 
 admin_socket_option = click.option(
@@ -45,7 +59,7 @@ admin_socket_option = click.option(
     type=click.Path(path_type=Path),
     default=_default,
     envvar="DIALBACK_KEYD_ADMIN_SOCKET",
-    show_default=f"{SEPARATE}, else {EMBEDDED}",
+    show_default=f"{SEPARATE}, or of the daemon's child",
     help="The admin socket of dialback-keyd.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -62,13 +76,13 @@ def ask_or_exit(
         with patience("asking the key service ..."):
             reply: Reply = ask(path, request)
     except KeyServiceUnavailable as error:
-        click.echo(error, err=True)
+        click.echo(f"error: {error}", err=True)
         sys.exit(EXIT_UNAVAILABLE)
     if isinstance(reply, wanted):
         return reply
     reason = reply.reason if isinstance(reply, Refused) else type(reply).__name__
     named = "" if about is None else f": {about}"
-    click.echo(f"refused: {_REASONS.get(reason, reason)}{named}", err=True)
+    click.echo(f"error: {_REASONS.get(reason, reason)}{named}", err=True)
     sys.exit(EXIT_UNAVAILABLE)
 
 

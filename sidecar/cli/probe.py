@@ -2,32 +2,52 @@
 
 from __future__ import annotations
 
-import sys
+import os
+from ipaddress import ip_address
 from pathlib import Path
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from sidecar.cli.api_client import client
 from sidecar.cli.api_commands import json_option, token_option
-from sidecar.cli.config_option import EXIT_CONFIG, config_option, load_or_exit
+from sidecar.cli.config_option import config_option, load_or_exit
 from sidecar.cli.probing import fail_on_option, finish, probe_here
+from sidecar.config import Config
 from sidecar.errors import InvalidValue
 from sidecar.names import Domain
 from sidecar.operations.probe_report import ProbeReport
 from sidecar.s2s.probe import Depth
 
 
+def _parse(_: click.Context, __: click.Parameter, value: str | None) -> Domain | None:
+    try:
+        return None if value is None else _no_address(Domain.parse(value))
+    except InvalidValue as error:
+        raise click.BadParameter(error.problem) from None
+
+
+def _no_address(domain: Domain) -> Domain:
+    try:
+        ip_address(str(domain).strip("[]"))
+    except ValueError:
+        return domain
+    raise InvalidValue("domain", f"expected a domain name, got the address {domain}")
+
+
 @click.command()
-@click.argument("domain")
-@click.option("--from", "sender", metavar="OURS", help="Dial back as this domain of ours.")
+@click.argument("domain", callback=_parse)
+@click.option(
+    "--from", "sender", metavar="OURS", callback=_parse, help="Dial back as this domain of ours."
+)
 @config_option
 @token_option
 @fail_on_option
 @json_option
 def probe(
-    domain: str,
-    sender: str | None,
+    domain: Domain,
+    sender: Domain | None,
     config_path: Path,
     token_file: Path | None,
     fail_on: str,
@@ -40,20 +60,18 @@ def probe(
 
     Example: dialback-sidecar probe example.net --from example.org
     """
-    remote = _domain(domain)
     if sender is None:
-        config = load_or_exit(config_path) if config_path.exists() else None
-        reports = probe_here(config, [remote], Depth.TLS)
+        reports = probe_here(_config(config_path), [domain], Depth.TLS)
     else:
-        fields = {"domain": str(remote), "sender": str(_domain(sender))}
+        fields = {"domain": str(domain), "sender": str(sender)}
         content = client(config_path, token_file).do("probes-run", fields)
         reports = [msgspec.convert(content, ProbeReport)]
     finish(reports, fail_on, as_json=as_json, many=False)
 
 
-def _domain(text: str) -> Domain:
-    try:
-        return Domain.parse(text)
-    except InvalidValue as error:
-        click.echo(str(error), err=True)
-        sys.exit(EXIT_CONFIG)
+def _config(path: Path) -> Config | None:
+    """What was named has to be there; the default file is used where we may read it."""
+    source = click.get_current_context().get_parameter_source("config_path")
+    if source is ParameterSource.DEFAULT and not os.access(path, os.R_OK):
+        return None
+    return load_or_exit(path)

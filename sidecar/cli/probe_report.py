@@ -45,7 +45,8 @@ def _service(service: ProbedService) -> Iterator[str]:
     addresses = ", ".join(service.addresses) or "nowhere"
     yield f"  {service.name} port {service.port}, {kind}: {addresses}"
     for connection in service.connections:
-        yield f"    {connection.place}: {', '.join(_seen(connection))}"
+        seen = f"    {connection.place}: {', '.join(_seen(connection))}"
+        yield from wrap(seen, 80, subsequent_indent=" " * 6, break_on_hyphens=False)
         if connection.pin is not None:
             yield f"      pin {connection.pin}"
 
@@ -55,7 +56,7 @@ def _seen(seen: ProbedConnection) -> Iterator[str]:
     if seen.mechanisms:
         yield "SASL " + " ".join(seen.mechanisms)
     if seen.dialback:
-        yield "dialback with errors" if seen.dialback_errors else "dialback"
+        yield "dialback and dialback errors" if seen.dialback_errors else "dialback"
     if seen.dialback_result == "valid":
         yield "our domain is proven to it by dialback"
     if seen.trouble is not None:
@@ -64,6 +65,7 @@ def _seen(seen: ProbedConnection) -> Iterator[str]:
 
 def _finding(finding: ProbeFinding) -> Iterator[str]:
     label = click.style(f"{finding.severity:<8}", fg=_COLOURS[finding.severity])
-    said = f": {finding.text}" if finding.text else ""
+    text = finding.text.removeprefix(f"{finding.rule}: ")
+    said = f": {text}" if text else ""
     yield f"  {label}{finding.rule}  {finding.place}{said}"
     yield from wrap(finding.advice, 80, initial_indent=_INDENT, subsequent_indent=_INDENT)

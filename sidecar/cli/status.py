@@ -27,7 +27,6 @@ _LINK_COLUMNS = (
 @click.option(
     "--admin-socket",
     type=click.Path(path_type=Path),
-    envvar="DIALBACK_KEYD_ADMIN_SOCKET",
     help="Ask the key service alone, over its own admin socket, while the daemon is down.",
 )
 @json_option

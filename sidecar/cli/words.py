@@ -14,12 +14,13 @@ from sidecar.cli.tables import Column
 @dataclass(frozen=True, slots=True)
 class Words:
     """`arguments`: fields given without an option. `columns`: those of a list's table; without
-    any, the answer is shown field by field."""
+    any, the answer is shown field by field, or `done` says with its fields that it is."""
 
     words: tuple[str, ...]
     example: str
     arguments: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
+    done: str = ""
 
 
 COMMANDS: Mapping[str, Words] = {
@@ -66,7 +67,10 @@ COMMANDS: Mapping[str, Words] = {
         ("peer", "show"), "dialback-sidecar peer show example.net", arguments=("domain",)
     ),
     "peers-remove": Words(
-        ("peer", "remove"), "dialback-sidecar peer remove example.net", arguments=("domain",)
+        ("peer", "remove"),
+        "dialback-sidecar peer remove example.net",
+        arguments=("domain",),
+        done="{domain}: rule removed",
     ),
     "peer-rules-list": Words(
         ("peer", "rules"),
@@ -100,7 +104,10 @@ COMMANDS: Mapping[str, Words] = {
         arguments=("name",),
     ),
     "tokens-revoke": Words(
-        ("token", "revoke"), "dialback-sidecar token revoke 0123456789ab", arguments=("id",)
+        ("token", "revoke"),
+        "dialback-sidecar token revoke 0123456789ab",
+        arguments=("id",),
+        done="{id}: token revoked",
     ),
     "reload": Words(("reload",), "dialback-sidecar reload"),
 }

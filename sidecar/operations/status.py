@@ -97,7 +97,7 @@ async def _status(parts: Parts, call: Call, _: Nothing) -> DaemonStatus:
     links = [_link(link) for link in daemon.link_facts()]
     history = HistoryStatus(
         enabled=parts.handshakes.enabled,
-        handshakes=await _count(parts),
+        handshakes=_count(parts),
         lost=parts.handshakes.lost,
         fault=parts.handshakes.fault or None,
     )
@@ -113,9 +113,9 @@ async def _status(parts: Parts, call: Call, _: Nothing) -> DaemonStatus:
     )
 
 
-async def _count(parts: Parts) -> int | None:
+def _count(parts: Parts) -> int | None:
     try:
-        return await parts.handshakes.count()
+        return parts.handshakes.count()
     except sqlite3.Error:
         return None
 
@@ -131,8 +131,8 @@ def _warnings(parts: Parts, keyd: KeydStatus) -> list[str]:
         )
     if keyd.stateless_versions:
         warnings.append(
-            f"{keyd.stateless_versions} imported secrets are trusted without the ledger: "
-            "whoever knows one can forge keys"
+            "secrets that were imported are trusted without the ledger, and whoever knows one can "
+            f"forge keys: {keyd.stateless_versions}"
         )
     if parts.peer_rules.fault:
         warnings.append(

@@ -138,7 +138,7 @@ async def test_reload_tells_what_it_took_up_or_why_not(shared_daemon: Daemon) ->
 
 async def test_what_does_not_fit_is_refused_in_words(shared_daemon: Daemon) -> None:
     wrong = await run(shared_daemon, "handshake", "list", "--since", "yesterday")
-    assert wrong.exit_code == 1
+    assert wrong.exit_code == 2
     assert "(since)" in wrong.output
     usage = await run(shared_daemon, "handshake", "list", "--outcome", "maybe")
     assert usage.exit_code == 2

@@ -99,3 +99,36 @@ def test_configuration_with_a_listener_and_no_link_is_told(tmp_path: Path) -> No
         "domains": ["capulet.example", "*.capulet.example"],
     }
     assert told["links"] == []
+
+
+WHERE_WE_CANNOT_LOOK = Path("x" * 300)
+"""Also as root: the kernel takes no such name."""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["status"], ["check", "config"], ["check", "link"], ["probe", "example.net"], ["serve"]],
+    ids=" ".join,
+)
+def test_file_that_cannot_be_looked_at_is_said_in_words(words: list[str]) -> None:
+    ended = run(*words, "--config", WHERE_WE_CANNOT_LOOK)
+    assert ended.returncode == 2
+    assert "cannot be read" in ended.stderr and "hint: " in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_secrets_are_asked_for_where_the_configuration_leads(tmp_path: Path) -> None:
+    (tmp_path / "secret").touch(mode=0o600)
+    (tmp_path / "secret").write_text("s3cr3t")
+    path = tmp_path / "sidecar.toml"
+    link = '[[link]]\njid = "dialback.capulet.example"\nsecret_file = "secret"\ndomains = ["*"]\n'
+    for written, socket in (
+        ('state_directory = "state"\n' + link, tmp_path / "state/keyd/admin.sock"),
+        ('[keyd]\nsocket = "keyd.sock"\n' + link, Path("/var/lib/dialback-keyd/admin.sock")),
+    ):
+        path.write_text(written)
+        argv = [str(part) for part in command("dialback-sidecar", "secret", "list")]
+        environment = {**ENVIRONMENT, "DIALBACK_SIDECAR_CONFIG": str(path)}
+        ended = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60)
+        assert ended.returncode == 1
+        assert ended.stderr.startswith(f"error: {socket}: there is no such socket")

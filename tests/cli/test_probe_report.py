@@ -52,8 +52,8 @@ def test_report_without_findings_says_so(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().out.splitlines() == [
         "example.net, as example.org",
         "  xmpp.example.net port 5269, STARTTLS: 192.0.2.1",
-        "    192.0.2.1:5269: TLSv1.3 TLS_AES_256_GCM_SHA384, SASL EXTERNAL, dialback with errors, "
-        "our domain is proven to it by dialback",
+        "    192.0.2.1:5269: TLSv1.3 TLS_AES_256_GCM_SHA384, SASL EXTERNAL, dialback and",
+        "      dialback errors, our domain is proven to it by dialback",
         "  nothing to complain about",
     ]
 
@@ -74,7 +74,7 @@ def test_advice_fits_eighty_columns(rule: Rule, capsys: pytest.CaptureFixture[st
             )
         ]
     )
-    heading, *advice = capsys.readouterr().out.splitlines()[3:]
+    heading, *advice = capsys.readouterr().out.splitlines()[4:]
     assert heading == f"  {severity:<8}{rule.id}  192.0.2.1:5269: seen"
     assert " ".join(line.strip() for line in advice) == rule.advice
     assert max(len(line) for line in advice) <= 80

@@ -147,7 +147,7 @@ def test_status_shows_store_versions_and_alarms(running_keyd):
 def test_kek_rotates_by_command(running_keyd):
     running_keyd.ask(IssueKey(*TRIPLE))
     before = (running_keyd.state / "kek").read_text()
-    assert run(running_keyd, "kek", "rotate").output == "under way\n"
+    assert run(running_keyd, "kek", "rotate").output.startswith("under way; ")
     while json.loads(run(running_keyd, "status", "--json").output)["rewrapping"]:
         pass
     after = (running_keyd.state / "kek").read_text()
@@ -162,10 +162,10 @@ def test_backup_to_a_place_that_will_not_do_is_refused_by_name_without_alarm(
     for place in (tmp_path / "missing" / "backup", running_keyd.log / "backup"):
         ran = run(running_keyd, "backup", str(place))
         assert ran.exit_code == 1
-        assert ran.output == f"refused: the key service finds no such directory: {place}\n"
+        assert ran.output == f"error: the key service finds no such directory: {place}\n"
     place = tmp_path / ("b" * 300)
     ran = run(running_keyd, "backup", str(place))
-    assert ran.output == f"refused: the key service's user cannot write there: {place}\n"
+    assert ran.output == f"error: the key service's user cannot write there: {place}\n"
     assert json.loads(run(running_keyd, "status", "--json").output)["alarms"] == []
 
 
@@ -177,7 +177,7 @@ def test_restored_backup_has_a_new_secret_for_each_domain_and_no_ledger(running_
     file = tmp_path / "backup"
     assert run(running_keyd, "backup", str(file)).exit_code == 0
     again = run(running_keyd, "backup", str(file))
-    assert again.output == f"refused: that file exists: {file}\n"
+    assert again.output == f"error: that file exists: {file}\n"
     running_keyd.stop()
 
     second = KeydProcess(tmp_path)
@@ -246,7 +246,7 @@ def test_command_that_makes_no_sense_ends_with_status_2(keyd, arguments):
 def test_refusal_is_told_in_words_with_status_1(running_keyd):
     ran = run(running_keyd, "secret", "rotate", "stranger.example")
     assert ran.exit_code == 1
-    assert ran.output == "refused: that domain has no secret; see `secret list`\n"
+    assert ran.output == "error: that domain has no secret; see `secret list`\n"
 
 
 def test_key_service_that_is_not_there_is_told_with_status_1(keyd):
