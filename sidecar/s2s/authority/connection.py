@@ -17,9 +17,9 @@ from sidecar.protocol.authority_events import (
 )
 from sidecar.protocol.authority_stream import AuthorityStream
 from sidecar.protocol.events import AnswerDropped, StreamClosed, TlsWanted
-from sidecar.s2s.authority.house import House
 from sidecar.s2s.authority.peer_log import log_closed
 from sidecar.s2s.authority.reading import Against, Reading
+from sidecar.s2s.authority.service import AuthorityService
 from sidecar.s2s.gate import prefix_of
 from sidecar.s2s.tls import TlsLayer
 
@@ -36,14 +36,22 @@ class AuthorityConnection(asyncio.BufferedProtocol):
     and while the peer does not read; `tend` ends what makes no progress.
     """
 
-    def __init__(self, house: House, *, direct_tls: bool) -> None:
-        self._house = house
+    def __init__(
+        self,
+        service: AuthorityService,
+        connections: set[AuthorityConnection],
+        *,
+        direct_tls: bool,
+    ) -> None:
+        """`connections`: those that are open, this one among them while it lasts."""
+        self._service = service
+        self._connections = connections
         self._direct_tls = direct_tls
         self._stream = AuthorityStream(
-            speaks_for=house.speaks_for,
-            new_id=house.new_id,
-            offers_tls=house.contexts.usable and not direct_tls,
-            requires_tls=house.requires_tls,
+            speaks_for=service.speaks_for,
+            new_id=service.new_id,
+            offers_tls=service.contexts.usable and not direct_tls,
+            requires_tls=service.requires_tls,
             encrypted=direct_tls,
         )
         self._transport: asyncio.Transport | None = None
@@ -61,30 +69,30 @@ class AuthorityConnection(asyncio.BufferedProtocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        house = self._house
+        service = self._service
         self._transport = cast(asyncio.Transport, transport)
         self._reading.begin(self._transport)
         peer = transport.get_extra_info("peername") or ("",)
         self.ip = str(peer[0])
         self.network = prefix_of(self.ip)
-        self._deadline = house.clock() + house.patience.negotiating
-        self._transport.set_write_buffer_limits(house.bounds.unread_bytes)
-        house.connections.add(self)
-        house.counts["connections"] += 1
-        self._entered = house.room.enter(self.network)
+        self._deadline = service.clock() + service.patience.negotiating
+        self._transport.set_write_buffer_limits(service.bounds.unread_bytes)
+        self._connections.add(self)
+        service.counts["connections"] += 1
+        self._entered = service.connection_count.enter(self.network)
         if not self._entered:
             self._turn_away()
             return
-        self._charge(house.price.connection)
+        self._charge(service.price.connection)
         if self._direct_tls:
             self._start_tls()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._house.buffer
+        return self._service.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         if not self._leaving:
-            self._receive(bytes(self._house.buffer[:nbytes]))
+            self._receive(bytes(self._service.buffer[:nbytes]))
 
     def _receive(self, data: bytes) -> None:
         if self._tls is not None:
@@ -97,8 +105,8 @@ class AuthorityConnection(asyncio.BufferedProtocol):
         if self._tls is not None and self._tls.ended:
             self._stream.receive_eof()
         asked = self._flush()
-        self._charge(asked + len(data) * self._house.price.byte)
-        if self._stream.pending > self._house.bounds.pending_requests:
+        self._charge(asked + len(data) * self._service.price.byte)
+        if self._stream.pending > self._service.bounds.pending_requests:
             self._reading.stop(Against.PENDING)
 
     def eof_received(self) -> bool:
@@ -112,20 +120,20 @@ class AuthorityConnection(asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         if not self._leaving:
             self._reading.stop(Against.WRITING)
-            self._deadline = self._house.clock() + self._house.patience.reading
+            self._deadline = self._service.clock() + self._service.patience.reading
 
     def resume_writing(self) -> None:
         if not self._leaving:
-            self._deadline = self._house.clock() + self._house.patience.idle
+            self._deadline = self._service.clock() + self._service.patience.idle
             self._reading.go_on(Against.WRITING)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._leaving = True
         self._reading.lost()
-        self._house.connections.discard(self)
+        self._connections.discard(self)
         if self._entered:
-            self._house.room.leave(self.network)
+            self._service.connection_count.leave(self.network)
         for check in self._checks:
             check.cancel()
         self._stream.release()
@@ -146,7 +154,7 @@ class AuthorityConnection(asyncio.BufferedProtocol):
         if self._leaving or against & Against.WRITING:
             self._transport.abort()
         elif against or self._stream.pending:
-            self._deadline = now + self._house.patience.idle
+            self._deadline = now + self._service.patience.idle
         else:
             self.close("connection-timeout")
 
@@ -170,24 +178,24 @@ class AuthorityConnection(asyncio.BufferedProtocol):
             self._tls_failed(error)
             return None
         if tls.established and not established:
-            self._house.counts["tls"] += 1
+            self._service.counts["tls"] += 1
             if not self._direct_tls:
                 self._stream.tls_established()
         return plain
 
     def _note_progress(self, data: bytes) -> None:
         """Put off the deadline: to the next header, the end of this element, or the next one."""
-        patience, parts = self._house.patience, self._stream.parts
+        patience, parts = self._service.patience, self._stream.parts
         if parts != self._parts:
             self._parts = parts
             self._halfway = False
-            self._deadline = self._house.clock() + patience.idle
+            self._deadline = self._service.clock() + patience.idle
         elif parts and data and not self._halfway:
             if data.strip(_WHITE_SPACE):
                 self._halfway = True
-                self._deadline = self._house.clock() + patience.element
+                self._deadline = self._service.clock() + patience.element
             else:
-                self._deadline = self._house.clock() + patience.idle
+                self._deadline = self._service.clock() + patience.idle
 
     def _flush(self) -> int:
         """Write what the stream has to say, dispatch its events; return how many there were."""
@@ -197,14 +205,14 @@ class AuthorityConnection(asyncio.BufferedProtocol):
             return 0
         asked = [event for event in events if type(event) is VerifyAsked]
         if asked:
-            self._house.desk.ask(self, asked)
+            self._service.verify_batches.ask(self, asked)
         if len(asked) < len(events):
             for event in events:
                 self._dispatch(event)
         return len(events)
 
     def _dispatch(self, event: AuthorityEvent) -> None:
-        counts = self._house.counts
+        counts = self._service.counts
         if isinstance(event, ResultAsked):
             self._check(event)
         elif isinstance(event, TlsWanted):
@@ -223,51 +231,51 @@ class AuthorityConnection(asyncio.BufferedProtocol):
             self._leave()
 
     def _check(self, asked: ResultAsked) -> None:
-        house = self._house
-        if len(self._checks) >= house.bounds.pending_checks:
+        service = self._service
+        if len(self._checks) >= service.bounds.pending_checks:
             self._stream.answer(asked, _CHECKS_FULL)
             self._send(self._stream.data_to_send())
             return
-        self._charge(house.price.check)
+        self._charge(service.price.check)
         task = asyncio.ensure_future(self._answer_check(asked))
         self._checks.add(task)
         task.add_done_callback(self._checks.discard)
 
     async def _answer_check(self, asked: ResultAsked) -> None:
-        verdict = await self._house.check(asked, encrypted=self._stream.encrypted, ip=self.ip)
+        verdict = await self._service.check(asked, encrypted=self._stream.encrypted, ip=self.ip)
         self._stream.answer(asked, verdict)
         self._answered()
 
     def _answered(self) -> None:
         if not self._leaving:
             self._flush()
-            if self._stream.pending <= self._house.bounds.pending_requests // 2:
+            if self._stream.pending <= self._service.bounds.pending_requests // 2:
                 self._reading.go_on(Against.PENDING)
 
     def _turn_away(self) -> None:
         """End it at once: those who come too often must not stay for their goodbye."""
         assert self._transport is not None
-        self._house.counts["turned-away"] += 1
+        self._service.counts["turned-away"] += 1
         self._leaving = True
-        self._deadline = self._house.clock() + self._house.patience.leaving
+        self._deadline = self._service.clock() + self._service.patience.leaving
         if not self._direct_tls:
             self._stream.close("resource-constraint")
             self._write(self._stream.data_to_send())
         self._transport.close()
 
     def _start_tls(self) -> None:
-        self._charge(self._house.price.tls_handshake)
-        self._deadline = self._house.clock() + self._house.patience.negotiating
+        self._charge(self._service.price.tls_handshake)
+        self._deadline = self._service.clock() + self._service.patience.negotiating
         self._halfway = False
         self._parts = 0
         self._stream.parts = 0
         try:
-            self._tls = TlsLayer(self._house.contexts.entrance(), None)
+            self._tls = TlsLayer(self._service.contexts.entrance(), None)
         except (ssl.SSLError, ValueError) as error:
             self._tls_failed(error)
 
     def _tls_failed(self, error: Exception) -> None:
-        self._house.counts["tls-failed"] += 1
+        self._service.counts["tls-failed"] += 1
         if self._tls is not None:
             self._write(self._tls.data_to_send())  # the alert
         self._leave()
@@ -294,7 +302,7 @@ class AuthorityConnection(asyncio.BufferedProtocol):
         if self._leaving or self._transport is None:
             return
         self._leaving = True
-        self._deadline = self._house.clock() + self._house.patience.leaving
+        self._deadline = self._service.clock() + self._service.patience.leaving
         if self._tls is not None and self._tls.established:
             self._tls.close()
             self._write(self._tls.data_to_send())
@@ -306,8 +314,8 @@ class AuthorityConnection(asyncio.BufferedProtocol):
 
     def _charge(self, price: float) -> None:
         """Charge the peer's network; stop reading for as long as it owes."""
-        now = self._house.clock()
-        seconds = self._house.allowance.charge(self.network, price, now)
+        now = self._service.clock()
+        seconds = self._service.request_rate.charge(self.network, price, now)
         if seconds > 0 and not self._reading.against & Against.RATE:
             self._reading.stop(Against.RATE)
             loop = asyncio.get_running_loop()

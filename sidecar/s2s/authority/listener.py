@@ -16,8 +16,8 @@ from sidecar.config.rules import split_address
 from sidecar.engine import Engine
 from sidecar.s2s.authority.connection import AuthorityConnection
 from sidecar.s2s.authority.contexts import ServerContexts
-from sidecar.s2s.authority.house import House
 from sidecar.s2s.authority.limits import Bounds, Patience
+from sidecar.s2s.authority.service import AuthorityService
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,8 @@ class AuthorityListener:
     ) -> None:
         """Raises OSError when a certificate cannot be used."""
         self._config = config
-        self._house = House(config, _contexts(config), engine, patience, bounds)
+        self._service = AuthorityService(config, _contexts(config), engine, patience, bounds)
+        self._connections: set[AuthorityConnection] = set()
         self._servers: dict[_Place, asyncio.AbstractServer] = {}
         self._tending: asyncio.Task[None] | None = None
 
@@ -64,9 +65,9 @@ class AuthorityListener:
             return None
         return ListenerState(
             places=[_told(place) for place in self._servers],
-            domains=[p for domains in self._house.domains for p in domains.patterns],
-            connections=self._house.room.taken,
-            counts=dict(self._house.counts),
+            domains=[p for domains in self._service.domains for p in domains.patterns],
+            connections=self._service.connection_count.taken,
+            counts=dict(self._service.counts),
         )
 
     async def start(self) -> None:
@@ -85,7 +86,7 @@ class AuthorityListener:
             self._servers.pop(place).close()
             log.info("no authority on %s any more", _told(place))
         self._config = config
-        self._house.take_up(config, contexts)
+        self._service.take_up(config, contexts)
 
     async def close(self) -> None:
         """End every stream, and listen no more."""
@@ -96,7 +97,7 @@ class AuthorityListener:
         for server in self._servers.values():
             server.close()
         self._servers.clear()
-        for connection in list(self._house.connections):
+        for connection in list(self._connections):
             connection.close("system-shutdown")
 
     async def _listen(self, places: Sequence[_Place]) -> None:
@@ -106,7 +107,12 @@ class AuthorityListener:
             for place in places:
                 address, port, direct_tls = place
                 opened[place] = await loop.create_server(
-                    partial(AuthorityConnection, self._house, direct_tls=direct_tls),
+                    partial(
+                        AuthorityConnection,
+                        self._service,
+                        self._connections,
+                        direct_tls=direct_tls,
+                    ),
                     address,
                     port,
                     backlog=_BACKLOG,
@@ -125,8 +131,8 @@ class AuthorityListener:
     async def _tend(self) -> None:
         while True:
             await asyncio.sleep(_TEND_SECONDS)
-            now = self._house.clock()
-            for connection in list(self._house.connections):
+            now = self._service.clock()
+            for connection in list(self._connections):
                 connection.tend(now)
 
 

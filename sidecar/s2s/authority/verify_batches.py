@@ -34,7 +34,7 @@ class Asker(Protocol):
 _Asked = tuple[Asker, Sequence[VerifyAsked]]
 
 
-class Desk:
+class VerifyBatches:
     """Takes questions, and hands back verdicts when they are there."""
 
     def __init__(self, engine: Engine) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from sidecar.jobs import Verdict
-from sidecar.s2s.authority.desk import Desk
+from sidecar.s2s.authority.verify_batches import VerifyBatches
 
 
 class Peer:
@@ -53,12 +53,12 @@ async def answer_all(engine: Engine) -> None:
 
 async def test_network_that_asks_little_does_not_wait_behind_one_that_asks_much() -> None:
     engine = Engine()
-    desk = Desk(engine)
+    batches = VerifyBatches(engine)
     flood, honest = Peer("192.0.2.0/24"), Peer("198.51.100.0/24")
     for _ in range(100):
-        desk.ask(flood, [object()] * 100)
+        batches.ask(flood, [object()] * 100)
     await turns()
-    desk.ask(honest, [object()])
+    batches.ask(honest, [object()])
     await turns()
     under_way = len(engine.asked)
     assert sum(len(asked) for asked, _ in engine.asked) < 1_000
@@ -73,10 +73,10 @@ async def test_network_that_asks_little_does_not_wait_behind_one_that_asks_much(
 
 async def test_every_question_is_answered_in_the_end() -> None:
     engine = Engine()
-    desk = Desk(engine)
+    batches = VerifyBatches(engine)
     peers = [Peer(f"192.0.{number}.0/24") for number in range(5)]
     for number in range(200):
-        desk.ask(peers[number % 5], [object()] * (1 + number % 90))
+        batches.ask(peers[number % 5], [object()] * (1 + number % 90))
     await turns()
     await answer_all(engine)
     assert sum(peer.answered for peer in peers) == sum(1 + number % 90 for number in range(200))

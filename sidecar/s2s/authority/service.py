@@ -1,4 +1,4 @@
-"""What all connections of the listener share, and what of it a new configuration changes."""
+"""What all connections to the listener share, and what of it a new configuration changes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from sidecar.config import AuthorityConfig, Config
 from sidecar.config.link_domains import LinkDomains
@@ -15,22 +14,19 @@ from sidecar.engine import Engine
 from sidecar.jobs import Check, Condition, Verdict
 from sidecar.names import Domain, StreamId
 from sidecar.protocol.authority_events import ResultAsked
-from sidecar.s2s.authority.allowance import Allowance
+from sidecar.s2s.authority.connection_count import ConnectionCount
 from sidecar.s2s.authority.contexts import ServerContexts
-from sidecar.s2s.authority.desk import Desk
 from sidecar.s2s.authority.limits import Bounds, Patience, Price
-from sidecar.s2s.authority.room import Room
-
-if TYPE_CHECKING:
-    from sidecar.s2s.authority.connection import AuthorityConnection
+from sidecar.s2s.authority.request_rate import RequestRate
+from sidecar.s2s.authority.verify_batches import VerifyBatches
 
 _DOMAINS = 4096
 _REFUSED = Verdict.error(Condition.NOT_ACCEPTABLE, "receives-nothing")
 _OWN_DOMAIN = Verdict.error(Condition.NOT_ACCEPTABLE, "own-domain")
 
 
-class House:
-    """The rules and the books of the listener."""
+class AuthorityService:
+    """Whose domains, which certificates, how much for whom, and what has been counted."""
 
     def __init__(
         self,
@@ -41,16 +37,15 @@ class House:
         bounds: Bounds,
     ) -> None:
         self._engine = engine
-        self.desk = Desk(engine)
+        self.verify_batches = VerifyBatches(engine)
         self.buffer = memoryview(bytearray(bounds.read_bytes))
         """What one read brings, taken out before the next of any connection."""
         self.patience = patience
         self.bounds = bounds
         self.price = Price()
         self.clock = time.monotonic
-        self.room = Room(0, 0)
-        self.allowance = Allowance(1.0)
-        self.connections: set[AuthorityConnection] = set()
+        self.connection_count = ConnectionCount(0, 0)
+        self.request_rate = RequestRate(1.0)
         self.counts: Counter[str] = Counter()
         self.take_up(config, contexts)
 
@@ -62,9 +57,9 @@ class House:
         self.contexts = contexts
         self.domains = sender_domains(config)
         self._speaks_for = lru_cache(_DOMAINS)(self._look_up)
-        self.room.in_all = authority.connections
-        self.room.per_network = authority.connections_per_network
-        self.allowance.per_second = authority.requests_per_second
+        self.connection_count.in_all = authority.connections
+        self.connection_count.per_network = authority.connections_per_network
+        self.request_rate.per_second = authority.requests_per_second
 
     @property
     def requires_tls(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 
-class Room:
+class ConnectionCount:
     """Counts connections. Changed limits hold for the next one."""
 
     def __init__(self, in_all: int, per_network: int) -> None:

@@ -6,7 +6,7 @@ _BURST_SECONDS = 0.5
 _MAX_NETWORKS = 16_384
 
 
-class Allowance:
+class RequestRate:
     """Charges networks; whoever owes waits. Times in seconds, given by the caller."""
 
     def __init__(self, per_second: float) -> None:
