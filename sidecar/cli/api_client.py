@@ -166,15 +166,15 @@ def _give_up(content: bytes) -> NoReturn:
         problem = msgspec.json.decode(content)
     except msgspec.DecodeError:
         _fail("the daemon answered nonsense", "")
-    text = problem["title"]
-    if problem.get("detail"):
-        text += f": {problem['detail']}"
+    is_usage = problem["code"] == "invalid-input"
+    text, detail = problem["title"], problem.get("detail")
+    if detail:
+        text = detail if is_usage else f"{text}: {detail}"
     if problem.get("field"):
         text += f" ({problem['field']})"
     for each in problem.get("problems", []):
         text += f"\n  {each['place']}: {each['text']}"
-    status = EXIT_USAGE if problem["code"] == "invalid-input" else EXIT_REFUSED
-    _fail(text, _HINTS.get(problem["code"], ""), status)
+    _fail(text, _HINTS.get(problem["code"], ""), EXIT_USAGE if is_usage else EXIT_REFUSED)
 
 
 def _fail(text: str, hint: str, status: int = EXIT_REFUSED) -> NoReturn:

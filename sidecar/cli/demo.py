@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -68,10 +70,12 @@ async def _until_a_signal(once: bool, *, both: bool) -> int:
 
 
 async def _run(once: bool, *, both: bool) -> int:
+    from sidecar.lab.addresses import fresh_address
     from sidecar.lab.demo.stage import JULIET, ROMEO, set_up
 
     click.echo("starting Prosody, ejabberd and the sidecar ...")
-    async with set_up(ejabberd_too=both) as stage:
+    api = f"{fresh_address()}:5290"
+    async with set_up(ejabberd_too=both, listen=[api]) as stage:
         await _introduce(stage, both)
         problems = await _message(stage, JULIET, ROMEO, "Art thou not Romeo?", both)
         problems += await _message(stage, ROMEO, JULIET, "Neither, fair saint.", both)
@@ -80,7 +84,7 @@ async def _run(once: bool, *, both: bool) -> int:
         if not problems:
             click.secho("Both messages arrived, both handshakes were verified.", bold=True)
         if not once:
-            await _stay(stage)
+            await _stay(stage, api)
     return 1 if problems else 0
 
 
@@ -157,15 +161,23 @@ def _show(handshake: Handshake, start: float) -> None:
     click.echo(f"         who decided: {', '.join(deciders)}")
 
 
-async def _stay(stage: Stage) -> None:
+async def _stay(stage: Stage, api: str) -> None:
     """Say what can be tried, and show every further decision until the end."""
-    shell = f"prosodyctl --config {stage.capulet.config_path} shell"
+    programs = Path(sys.executable).parent
     click.echo(f"""
 Everything stays up until Ctrl-C. To try, in another terminal:
 
+  look at it as its operator does; what else there is: dialback-sidecar --help
+    export PATH={programs}:$PATH
+    export DIALBACK_SIDECAR_CONFIG={stage.sidecar.config_path}
+    dialback-sidecar status
+    dialback-sidecar handshake list
+    curl http://{api}/metrics
+
   close the connections, so that the next stanza shakes hands anew:
-    {shell} 's2s:closeall()'
-    {shell} 'xmpp:ping("capulet.example", "montague.example")'
+    shell="prosodyctl --config {stage.capulet.config_path} shell"
+    $shell 's2s:closeall()'
+    $shell 'xmpp:ping("capulet.example", "montague.example")'
 
   stop the sidecar: new handshakes fail, with errors, until `kill -CONT`:
     kill -STOP {stage.sidecar.pid}

@@ -85,8 +85,8 @@ async def test_what_cannot_be_done_comes_with_a_hint(ruled_daemon: Daemon) -> No
     assert "error: There is no rule for just that" in missing.output
     assert "hint: see `peer rules`" in missing.output
     wrong = await run(ruled_daemon, "peer", "set", "example..net")
-    assert wrong.exit_code == 1
-    assert "expected a domain, *.DOMAIN or *, got 'example..net' (domain)" in wrong.output
+    assert wrong.exit_code == 2
+    assert "error: expected a domain, *.DOMAIN or *, got 'example..net' (domain)" in wrong.output
     both = await run(
         ruled_daemon, *("peer", "set", "a.example", "--action", "deny", "--evidence", "key")
     )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import time
@@ -90,6 +91,35 @@ def test_demo_leaves_nothing_when_it_is_ended(
     demo.send_signal(number)
     demo.communicate(timeout=60)
     assert demo.returncode in (128 + number, -number)
+
+
+def test_commands_that_the_demo_names_work_while_it_stands(scratch: Path) -> None:
+    demo = _start(scratch)
+    assert demo.stdout is not None
+    told = []
+    for line in demo.stdout:
+        told.append(line)
+        if line.startswith("Decisions of the sidecar"):
+            break
+    start = next(number for number, line in enumerate(told) if "as its operator does" in line)
+    typed = "".join(line for line in told[start + 1 :][:4])
+    for line in typed.splitlines():
+        assert line.split()[0] in ("export", "dialback-sidecar")
+    program = " ".join(shlex.quote(str(part)) for part in command("dialback-sidecar"))
+    function = f'dialback-sidecar() {{ {program} "$@"; }}'
+    ended = subprocess.run(
+        ["bash", "-ec", f"{function}\n{typed}\ndialback-sidecar secret list"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | ENVIRONMENT,
+    )
+    demo.send_signal(signal.SIGINT)
+    demo.communicate(timeout=60)
+    assert ended.returncode == 0, ended.stderr
+    assert "dialback.montague.example  connected" in ended.stdout
+    assert ended.stdout.count("valid") >= 4
+    assert ended.stdout.count("rotates ") == 2
 
 
 def test_demo_names_every_server_that_is_missing(tmp_path: Path) -> None:
