@@ -22,7 +22,7 @@ from sidecar.jobs import (
     Verify,
 )
 from sidecar.names import DialbackKey, Domain, DomainPair, StreamId
-from sidecar.peer_policy import Terms, refuse_check, refuse_issue
+from sidecar.peer_policy import CERTIFICATE_WANTED, Terms, refuse_check, refuse_issue
 
 log = logging.getLogger(__name__)
 
@@ -154,6 +154,9 @@ class Engine:
             log.exception("%s %s failed", _name(job), job.pair)
             answer = _FAULT
         verdict = answer if isinstance(answer, Verdict) else Verdict(Outcome.VALID)
+        if verdict.reason == CERTIFICATE_WANTED:  # nothing is decided yet
+            log.debug("%s %s: %s, %s", _name(job), job.pair, verdict.reason, verdict.detail)
+            return answer
         self._on_decision(
             Decision(
                 _name(job), job.pair, job.stream, verdict, self._clock() - start, _external(job)

@@ -100,8 +100,10 @@ was offered and the initiating side did not try."""
 class Issue:
     """Our server is about to send `db:result`: which key? (XEP-0220 §2.1.1)
 
-    `stream` is the ID the peer gave that stream. `certificate` is the peer's leaf, DER. `external`
-    says what became of SASL EXTERNAL before (see `EXTERNAL`), None where it was out of question.
+    `stream` is the ID the peer gave that stream. `certificate` is the peer's leaf, DER; with
+    `certificate_on_demand` our server left it out, and asks again with it where it is wanted.
+    `external` says what became of SASL EXTERNAL before (see `EXTERNAL`), None where it was out of
+    question.
     """
 
     pair: DomainPair
@@ -109,6 +111,7 @@ class Issue:
     encrypted: bool = False
     ip: str | None = None
     certificate: bytes | None = None
+    certificate_on_demand: bool = False
     external: str | None = None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -199,6 +199,21 @@ async def test_what_policy_refuses_asks_nobody_and_says_which_rule(job: Issue | 
     assert answer == Verdict.error(Condition.POLICY_VIOLATION, "policy-denied")
     (step,) = decisions[0].verdict.steps
     assert (step.name, step.reason, step.detail) == ("policy", "policy-denied", "rule *.example")
+    assert parts.asked == []
+
+
+async def test_certificate_that_is_wanted_is_no_decision_and_without_it_there_is_no_key() -> None:
+    parts = ScriptedParts(KEY)
+    terms = Terms(pins=frozenset({"5e" * 32}), rule="*.example")
+    engine, decisions = _engine(parts, ScriptedPolicy(terms))
+    asked = Issue(pair=PAIR, stream=STREAM, encrypted=True, certificate_on_demand=True)
+    wanted = Verdict.error(Condition.NOT_AUTHORIZED, "certificate-wanted")
+    assert await engine.answer(asked, timeout_seconds=3) == wanted
+    assert decisions == []
+    again = replace(asked, certificate_on_demand=False)
+    mismatch = Verdict.error(Condition.NOT_AUTHORIZED, "policy-pin-mismatch")
+    assert await engine.answer(again, timeout_seconds=3) == mismatch
+    assert [decision.verdict for decision in decisions] == [mismatch]
     assert parts.asked == []
 
 

@@ -18,6 +18,8 @@ from sidecar.pkix.pins import pin_of
 DENIED = "policy-denied"
 ENCRYPTION_REQUIRED = "policy-encryption-required"
 PIN_MISMATCH = "policy-pin-mismatch"
+CERTIFICATE_WANTED = "certificate-wanted"
+"""The one reason that is not final: our server is to ask again, with the peer's certificate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +66,13 @@ def refuse_check(terms: Terms, check: Check) -> Verdict | None:
 
 
 def refuse_issue(terms: Terms, issue: Issue) -> Verdict | None:
-    """The refusal of a key for a stream to the peer, which `evidence` is not about."""
+    """The refusal of a key for a stream to the peer, which `evidence` is not about.
+
+    Where pins decide there is no key without a certificate, whatever our server says of it.
+    """
     refusal = _refuse(terms, encrypted=issue.encrypted)
+    if refusal is None and issue.certificate is None and issue.certificate_on_demand and terms.pins:
+        return Verdict.error(Condition.NOT_AUTHORIZED, CERTIFICATE_WANTED, f"by rule {terms.rule}")
     return refusal or refuse_shown(terms, issue.certificate)
 
 

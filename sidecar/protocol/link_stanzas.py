@@ -78,6 +78,7 @@ def _issue(element: Element) -> Issue:
         encrypted=_encrypted(element),
         ip=_ip(element),
         certificate=certificates[0] if certificates else None,
+        certificate_on_demand=not certificates and element.get("certificate") == "on-demand",
         external=_external(element),
     )
 

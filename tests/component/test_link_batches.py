@@ -24,14 +24,17 @@ from scripted_server import (
 )
 
 from sidecar.component import Limits, Link, Phase
-from sidecar.jobs import Issue, Job, Verdict
+from sidecar.jobs import Condition, Issue, Job, Verdict
 from sidecar.names import DialbackKey
 
 OTHERS = VERIFY.replace("sender='capulet.example'", "sender='verona.example'")
+LEFT_OUT = ISSUE.replace("<issue", "<issue certificate='on-demand'")
 WRONG = VERIFY.replace("stream='D60000229F'", "stream='two words'")
 
 
 def _say(job: Job) -> DialbackKey | Verdict:
+    if isinstance(job, Issue) and job.certificate_on_demand:
+        return Verdict.error(Condition.NOT_AUTHORIZED, "certificate-wanted")
     return DialbackKey.parse(KEY_TEXT) if isinstance(job, Issue) else Verdict.valid()
 
 
@@ -72,6 +75,14 @@ async def test_each_request_of_a_batch_is_answered_in_its_place(connection: Conn
     assert _said(reply) == ["verdict valid", "key ", "verdict valid"]
     assert reply[0][1].text == KEY_TEXT
     assert reply_is_signed(reply, asked)
+
+
+async def test_one_that_wants_a_certificate_is_told_so_beside_the_keys_of_the_others(
+    connection: Connection,
+) -> None:
+    reply = await connection.ask(_batch(ISSUE, LEFT_OUT, VERIFY))
+    assert _said(reply) == ["key ", "verdict not-authorized", "verdict valid"]
+    assert reply[0][1].get("reason") == "certificate-wanted"
 
 
 async def test_reply_to_one_batch_is_no_reply_to_another(connection: Connection) -> None:

@@ -35,7 +35,9 @@ CLEARTEXT = Verdict.error(Condition.POLICY_VIOLATION, "policy-encryption-require
 NOT_PINNED = Verdict.error(Condition.NOT_AUTHORIZED, "policy-pin-mismatch")
 DENY = {"action": Action.DENY}
 ENCRYPT = {"require_encryption": True}
+WANTED = Verdict.error(Condition.NOT_AUTHORIZED, "certificate-wanted")
 PINNED = {"pins": frozenset({PIN, "0" * 64})}
+LATER = {"certificate_on_demand": True}
 
 CASES: list[tuple[str, dict[str, Any], Check | Issue, Verdict | None]] = [
     ("no demand, check", {}, check(), None),
@@ -57,6 +59,12 @@ CASES: list[tuple[str, dict[str, Any], Check | Issue, Verdict | None]] = [
     ("pin, issue, the right one", PINNED, issue(encrypted=True, certificate=GOOD), None),
     ("pin, issue, another", PINNED, issue(encrypted=True, certificate=OTHER), NOT_PINNED),
     ("pin, issue, none shown", PINNED, issue(encrypted=True), NOT_PINNED),
+    ("pin, issue, left out", PINNED, issue(encrypted=True, **LATER), WANTED),
+    ("pin, issue, left out on cleartext", PINNED, issue(**LATER), CLEARTEXT),
+    ("pin, issue, another though left out", PINNED,
+     issue(encrypted=True, certificate=OTHER, **LATER), NOT_PINNED),
+    ("no pin, issue, left out", ENCRYPT, issue(encrypted=True, **LATER), None),
+    ("denied, issue, left out", DENY, issue(encrypted=True, **LATER), DENIED),
     ("evidence is not about issue", {"evidence": frozenset({Evidence.CERTIFICATE})}, issue(), None),
     ("evidence is the checker's", {"evidence": frozenset({Evidence.CERTIFICATE})}, check(), None),
 ]  # fmt: skip

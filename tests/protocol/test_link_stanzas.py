@@ -38,6 +38,17 @@ def test_issue_is_read_with_all_its_fields() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("said", "child", "left_out"),
+    [("on-demand", "", True), ("on-demand", CERTIFICATE, False), ("none", "", False)],
+)
+def test_issue_says_that_it_left_the_certificate_out(said: str, child: str, left_out: bool) -> None:
+    job = read_job(fromstring(f"<issue {COMMON} certificate='{said}'>{child}</issue>"), "set")
+    assert isinstance(job, Issue)
+    assert job.certificate_on_demand == left_out
+    assert (job.certificate is None) == (child == "")
+
+
 def test_issue_needs_no_more_than_pair_and_stream() -> None:
     assert read_job(fromstring(ISSUE), "set") == Issue(pair=PAIR, stream=STREAM)
 
