@@ -28,6 +28,7 @@ from sidecar.protocol.authority_events import (
 )
 from sidecar.protocol.authority_states import TRANSITIONS, Input, State
 from sidecar.protocol.events import AnswerDropped, Cause, StreamClosed, TlsWanted
+from sidecar.protocol.state_table import follow
 from sidecar.protocol.xml import Element, Limits, StreamEnd, StreamPart, StreamStart, XmlStream
 
 AUTHORITY_LIMITS = Limits(
@@ -104,23 +105,14 @@ class AuthorityStream:
         `data_to_send`. Bytes after the end of the stream are ignored."""
         if self._state >= State.ENDING:
             return
-        xml, violation = self._xml, None
         try:
-            xml.feed(data)
-        except StreamViolation as error:
-            violation = error
-        try:
-            for part in xml.parts():
+            for part in self._xml.receive(data):
                 self.parts += 1
                 self._receive(part)
                 if self._state >= State.ENDING:
                     return
-            if violation is not None:
-                raise violation
         except StreamViolation as error:
             self._violated(error)
-        finally:
-            violation = None  # its traceback holds this frame, and that would hold it
 
     def receive_eof(self) -> None:
         """The peer sends no more. What it asked is still answered, as far as that goes."""
@@ -262,15 +254,7 @@ class AuthorityStream:
     # the table at work
 
     def _require(self, received: Input) -> State:
-        try:
-            return TRANSITIONS[self._state, received]
-        except KeyError:
-            if received in _OURS:
-                raise ValueError(f"{received.name} in {self._state.name}") from None
-            raise StreamViolation(
-                "unsupported-stanza-type",
-                f"expected no {received.name} in {self._state.name}",
-            ) from None
+        return follow(TRANSITIONS, self._state, received, misuse=_OURS)
 
     def _step(self, received: Input) -> None:
         before, after = self._state, self._require(received)

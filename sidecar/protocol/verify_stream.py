@@ -24,6 +24,7 @@ from sidecar.protocol.events import (
     TlsWanted,
     VerifyAnswered,
 )
+from sidecar.protocol.state_table import follow
 from sidecar.protocol.verify_states import TRANSITIONS, Input, State
 from sidecar.protocol.xml import Element, Limits, StreamEnd, StreamPart, StreamStart, XmlStream
 
@@ -35,6 +36,7 @@ _CLOSES = {
     Input.EOF: Cause.PEER_CLOSED,
     Input.CLOSE: Cause.OURS,
 }
+_OURS = (Input.SECURED, Input.CLOSE, Input.EOF)
 
 _FIRST_LEVEL = {
     (ns.STREAM, "error"): Input.STREAM_ERROR,
@@ -101,23 +103,14 @@ class VerifyStream:
         `data_to_send`. Bytes after the end of the stream are ignored."""
         if self._state is State.CLOSED:
             return
-        xml, violation = self._xml, None
         try:
-            xml.feed(data)
-        except StreamViolation as error:
-            violation = error
-        try:
-            for part in xml.parts():
+            for part in self._xml.receive(data):
                 self._receive(part)
                 if self.closed:
                     return
-            if violation is not None:
-                raise violation
         except StreamViolation as error:
             self._out += stream.write_stream_error(error.condition)
             self._close(Cause.VIOLATION, error.condition, error.text)
-        finally:
-            violation = None  # its traceback holds this frame, and that would hold it
 
     def receive_eof(self) -> None:
         """The connection is gone (XEP-0220 §2.1.2: what is pending has failed)."""
@@ -203,15 +196,7 @@ class VerifyStream:
     # the table at work
 
     def _require(self, received: Input) -> State:
-        try:
-            return TRANSITIONS[self._state, received]
-        except KeyError:
-            if received in (Input.SECURED, Input.CLOSE, Input.EOF):
-                raise ValueError(f"{received.name} in {self._state.name}") from None
-            raise StreamViolation(
-                "unsupported-stanza-type",
-                f"expected no {received.name} in {self._state.name}",
-            ) from None
+        return follow(TRANSITIONS, self._state, received, misuse=_OURS)
 
     def _step(self, received: Input) -> None:
         after = self._require(received)

@@ -113,6 +113,20 @@ class XmlStream:
         if not is_text:
             raise StreamViolation("unsupported-encoding", "expected UTF-8")
 
+    def receive(self, data: bytes) -> Iterator[StreamPart]:
+        """Parse `data` and give what it completes; raises StreamViolation behind the last of it."""
+        violation = None
+        try:
+            self.feed(data)
+        except StreamViolation as error:
+            violation = error
+        try:
+            yield from self.parts()
+            if violation is not None:
+                raise violation
+        finally:
+            violation = None  # its traceback holds this frame, and that would hold it
+
     def parts(self) -> Iterator[StreamPart]:
         """Take what has been parsed so far, in order."""
         parts, self._parts = self._parts, []
