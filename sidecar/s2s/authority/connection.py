@@ -95,6 +95,8 @@ class AuthorityConnection(asyncio.BufferedProtocol):
             self._receive(bytes(self._service.buffer[:nbytes]))
 
     def _receive(self, data: bytes) -> None:
+        price = self._service.price
+        read = len(data) * price.byte  # as it came: each byte may be in a TLS record of its own
         if self._tls is not None:
             decrypted = self._decrypt(self._tls, data)
             if decrypted is None:
@@ -105,7 +107,7 @@ class AuthorityConnection(asyncio.BufferedProtocol):
         if self._tls is not None and self._tls.ended:
             self._stream.receive_eof()
         asked = self._flush()
-        self._charge(asked + len(data) * self._service.price.byte)
+        self._charge(max(asked, price.read) + read)
         if self._stream.pending > self._service.bounds.pending_requests:
             self._reading.stop(Against.PENDING)
 
@@ -174,8 +176,8 @@ class AuthorityConnection(asyncio.BufferedProtocol):
         established = tls.established
         try:
             plain = tls.receive(data)
-        except ssl.SSLError as error:
-            self._tls_failed(error)
+        except ssl.SSLError:
+            self._tls_failed()
             return None
         if tls.established and not established:
             self._service.counts["tls"] += 1
@@ -269,12 +271,16 @@ class AuthorityConnection(asyncio.BufferedProtocol):
         self._halfway = False
         self._parts = 0
         self._stream.parts = 0
+        contexts = self._service.contexts
+        if not contexts.usable:  # a new configuration has none, and the stream began before it
+            self._tls_failed()
+            return
         try:
-            self._tls = TlsLayer(self._service.contexts.entrance(), None)
-        except (ssl.SSLError, ValueError) as error:
-            self._tls_failed(error)
+            self._tls = TlsLayer(contexts.entrance(), None)
+        except (ssl.SSLError, ValueError):
+            self._tls_failed()
 
-    def _tls_failed(self, error: Exception) -> None:
+    def _tls_failed(self) -> None:
         self._service.counts["tls-failed"] += 1
         if self._tls is not None:
             self._write(self._tls.data_to_send())  # the alert
@@ -287,8 +293,8 @@ class AuthorityConnection(asyncio.BufferedProtocol):
         if self._tls.established:
             try:
                 self._tls.send(data)
-            except ssl.SSLError as error:
-                self._tls_failed(error)
+            except ssl.SSLError:
+                self._tls_failed()
                 return
         self._write(self._tls.data_to_send())
 

@@ -39,4 +39,6 @@ class Price:
     connection: float = 4.0
     tls_handshake: float = 20.0
     check: float = 10.0
+    read: float = 0.25
+    """a read that brings no request"""
     byte: float = 1 / 1024
