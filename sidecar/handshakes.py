@@ -36,7 +36,7 @@ class TraceStep(Struct, frozen=True, omit_defaults=True):
     detail: str | None = None
 
 
-class HandshakeRecord(Struct):
+class HandshakeRecord(Struct, array_like=True):
     """What is known of one handshake. Times are milliseconds since 1970, durations microseconds.
 
     `reported` is what our server said became of it, `trace` the steps of a check as JSON.

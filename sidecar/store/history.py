@@ -29,6 +29,7 @@ from sidecar.handshakes import (
 )
 from sidecar.jobs import ReportedOutcome
 from sidecar.store.history_database import HistoryDatabase, StoredHandshake
+from sidecar.store.history_share import RecordRate, failed, in_vain
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +39,6 @@ _COMPLAIN_SECONDS = 60.0
 _MS_PER_DAY = 86_400_000
 _BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _SUFFIXES = ("", "-wal", "-shm")
-_PER_SECOND = 2_000
-_BURST = 5_000
-"""More new handshakes than these cost more than a look at them is worth, and whoever floods us
-would push out all others."""
 
 T = TypeVar("T")
 
@@ -75,7 +72,7 @@ class History:
         self._opening = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._complained = -_COMPLAIN_SECONDS
-        self._room = _BURST
+        self._rate = RecordRate()
         self.lost = 0
         """Records that were not written: too many at once, or the disk failed."""
         self.fault = ""
@@ -169,7 +166,8 @@ class History:
         now_ms = self._now_ms()
         for question, verdict in zip(verified.asked, verified.verdicts, strict=True):
             pair, stream = question.pair, question.stream
-            if self._room > 0 or (False, *pair, stream) in self._pending:
+            room = self._rate.has_room(in_vain=failed(verdict.outcome.value))
+            if room or (False, *pair, stream) in self._pending:
                 decision = Decision("verify", pair, stream, verdict, verified.seconds)
                 self._note(of_decision(decision, now_ms))
             else:
@@ -244,16 +242,22 @@ class History:
             lambda database: database.peer_totals(locals_), PeerTotals(0, 0, 0, 0, 0)
         )
 
-    async def count(self) -> int:
-        await self.flush()
-        return await self._read(lambda database: database.count, 0)
+    def count(self) -> int:
+        """Return how many are kept; what is not yet written counts as a handshake of its own.
+
+        Raises sqlite3.Error.
+        """
+        if self._writer is not None:
+            return self._writer.count + len(self._pending)
+        if self.enabled:
+            raise sqlite3.OperationalError(self.fault)
+        return 0
 
     def _note(self, record: HandshakeRecord) -> None:
         known = self._pending.get(record.key)
         if known is not None:
             known.add(record)
-        elif self._room > 0:
-            self._room -= 1
+        elif self._rate.take(in_vain=in_vain(record)):
             self._pending[record.key] = record
         else:
             self.lost += 1
@@ -262,7 +266,7 @@ class History:
         pruned = time.monotonic()
         while True:
             await asyncio.sleep(_FLUSH_SECONDS)
-            self._room = min(_BURST, self._room + round(_PER_SECOND * _FLUSH_SECONDS))
+            self._rate.refill(_FLUSH_SECONDS)
             await self.flush()
             if time.monotonic() - pruned >= _PRUNE_SECONDS:
                 pruned = time.monotonic()

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
-from sidecar.handshakes import HandshakeFilter, HandshakeRecord, PeerDirection, PeerTotals
+import msgspec
+from msgspec.structs import astuple
+
+from sidecar.handshakes import (
+    HandshakeFilter,
+    HandshakeKey,
+    HandshakeRecord,
+    PeerDirection,
+    PeerTotals,
+)
 from sidecar.store import history_peers
+from sidecar.store.history_share import IN_VAIN, share_in_vain
 
 _FIRST = """
 CREATE TABLE handshake (
@@ -34,11 +45,31 @@ _MIGRATIONS = (
 )
 _FIELDS = HandshakeRecord.__struct_fields__
 _COLUMNS = ", ".join(_FIELDS)
-_INSERT = (
-    f"INSERT INTO handshake ({_COLUMNS}, local, peer)"  # noqa: S608 # names of our own
-    f" VALUES ({', '.join('?' * (len(_FIELDS) + 2))})"
+# One row for a whole page: whoever reads row by row asks for the GIL as often, and a busy event
+# loop lets go of it every five milliseconds. Traces are long, and no list shows them.
+_LISTED = ", ".join("NULL" if name == "trace" else name for name in _FIELDS)
+_PAGE = (
+    f"SELECT json_group_array(json_array(id, json_array({_LISTED}))) FROM"  # noqa: S608 # same
+    f" (SELECT id, {_COLUMNS} FROM handshake WHERE %s ORDER BY id DESC LIMIT ?)"
 )
-_UPDATE = f"UPDATE handshake SET {' = ?, '.join(_FIELDS)} = ? WHERE id = ?"  # noqa: S608
+_INSERT = (
+    f"INSERT INTO handshake (id, {_COLUMNS}, local, peer)"  # noqa: S608 # names of our own
+    f" VALUES ({', '.join('?' * (len(_FIELDS) + 3))})"
+)
+# An index is written again for each of its columns that is named, changed or not.
+_CHANGING = [n for n in _FIELDS if n not in ("sender", "target", "stream", "started_ms")]
+_changing = attrgetter(*_CHANGING)
+_UPDATE = f"UPDATE handshake SET {' = ?, '.join(_CHANGING)} = ? WHERE id = ?"  # noqa: S608
+_FIND = (
+    "WITH new (stream, sender, target, incoming, since_ms) AS (VALUES %s)"  # noqa: S608
+    f" SELECT id, {', '.join(f'handshake.{name}' for name in _FIELDS)}"
+    " FROM new CROSS JOIN handshake ON id = (SELECT id FROM handshake AS same"
+    " WHERE same.stream = new.stream AND same.sender = new.sender AND same.target = new.target"
+    " AND (same.role = 'receiving') = new.incoming AND same.updated_ms >= new.since_ms"
+    " ORDER BY id DESC LIMIT 1)"
+)
+_LAST_NUMBER = "SELECT COALESCE(MAX(seq), 0) FROM sqlite_sequence WHERE name = 'handshake'"
+_FOUND_AT_ONCE = 32
 _SAME_HANDSHAKE_MS = 3_600_000
 """A stream ID seen again later than this is another stream: peers choose them for our keys. Only
 the end of a stream may come at any time."""
@@ -51,8 +82,14 @@ class StoredHandshake(NamedTuple):
     record: HandshakeRecord
 
 
+_page = msgspec.json.Decoder(list[StoredHandshake])
+
+
 class HistoryDatabase:
-    """One connection to one file of mode 0600. Its methods raise sqlite3.Error and block."""
+    """One connection to one file of mode 0600. Its methods raise sqlite3.Error and block.
+
+    `count` is how many handshakes there are, as far as this connection has written them.
+    """
 
     def __init__(self, path: Path) -> None:
         """Open or create it. Raises OSError, sqlite3.Error."""
@@ -63,6 +100,8 @@ class HistoryDatabase:
             for pragma in ("journal_mode = WAL", "synchronous = OFF", "busy_timeout = 5000"):
                 self._database.execute(f"PRAGMA {pragma}")
             self._migrate()
+            (count,) = self._database.execute("SELECT COUNT(*) FROM handshake").fetchone()
+            self.count = int(count)
         except BaseException:
             self._database.close()
             raise
@@ -76,51 +115,57 @@ class HistoryDatabase:
         if version > len(_MIGRATIONS):
             raise sqlite3.DatabaseError(f"the history has schema {version}, written by a newer one")
 
-    def write(self, records: Iterable[HandshakeRecord]) -> list[StoredHandshake]:
+    def write(self, records: Sequence[HandshakeRecord]) -> list[StoredHandshake]:
         """Add records, each to the one of the same handshake if there is one; return them whole."""
-        stored = []
         self._database.execute("BEGIN IMMEDIATE")
         try:
+            known = self._find(records)
+            (number,) = self._database.execute(_LAST_NUMBER).fetchone()
+            stored, added, changed = [], [], []
             for record in records:
-                stored.append(self._write(record))
+                same = known.get(record.key)
+                if same is None:
+                    number += 1
+                    stored.append(StoredHandshake(number, record))
+                    added.append((number, *astuple(record), record.local, record.peer))
+                else:
+                    same.record.add(record)
+                    stored.append(same)
+                    changed.append((*_changing(same.record), same.number))
+            self._database.executemany(_INSERT, added)
+            self._database.executemany(_UPDATE, changed)
             self._database.execute("COMMIT")
+            self.count += len(added)
         finally:
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
         return stored
 
-    def _write(self, new: HandshakeRecord) -> StoredHandshake:
-        row = self._database.execute(
-            f"SELECT id, {_COLUMNS} FROM handshake"  # noqa: S608
-            " WHERE stream = ? AND sender = ? AND target = ?"
-            " AND (role = 'receiving') = ? AND updated_ms >= ? ORDER BY id DESC LIMIT 1",
-            (
-                new.stream,
-                new.sender,
-                new.target,
-                new.incoming,
-                0 if new.outcome == "closed" else new.started_ms - _SAME_HANDSHAKE_MS,
-            ),
-        ).fetchone()
-        if row is None:
-            values = [getattr(new, name) for name in _FIELDS]
-            number = self._database.execute(_INSERT, (*values, new.local, new.peer)).lastrowid
-            assert number is not None
-            return StoredHandshake(number, new)
-        number, record = row[0], HandshakeRecord(*row[1:])
-        record.add(new)
-        self._database.execute(_UPDATE, (*(getattr(record, name) for name in _FIELDS), number))
-        return StoredHandshake(number, record)
+    def _find(self, records: Sequence[HandshakeRecord]) -> dict[HandshakeKey, StoredHandshake]:
+        """Return what is stored already of the same handshakes."""
+        found = {}
+        for start in range(0, len(records), _FOUND_AT_ONCE):
+            some = records[start : start + _FOUND_AT_ONCE]
+            values: list[object] = []
+            for new in some:
+                since_ms = 0 if new.outcome == "closed" else new.started_ms - _SAME_HANDSHAKE_MS
+                values += (new.stream, new.sender, new.target, new.incoming, since_ms)
+            rows = self._database.execute(
+                _FIND % ", ".join(["(?, ?, ?, ?, ?)"] * len(some)), values
+            )
+            for number, *fields in rows:
+                record = HandshakeRecord(*fields)
+                found[record.key] = StoredHandshake(number, record)
+        return found
 
     def page(self, wanted: HandshakeFilter, limit: int) -> list[StoredHandshake]:
-        """Return up to `limit` handshakes, newest first."""
+        """Return up to `limit` handshakes without their traces, newest first."""
         conditions, values = _where(wanted)
-        rows = self._database.execute(
-            f"SELECT id, {_COLUMNS} FROM handshake WHERE {conditions}"  # noqa: S608
-            " ORDER BY id DESC LIMIT ?",
-            (*values, limit),
-        )
-        return [StoredHandshake(row[0], HandshakeRecord(*row[1:])) for row in rows]
+        (found,) = self._database.execute(_PAGE % conditions, (*values, limit)).fetchone()
+        try:
+            return _page.decode(found)
+        except msgspec.DecodeError as error:
+            raise sqlite3.DatabaseError("the history holds what was never written") from error
 
     def get(self, number: int) -> HandshakeRecord | None:
         row = self._database.execute(
@@ -146,19 +191,27 @@ class HistoryDatabase:
         """Count peers, and those that need dialback."""
         return history_peers.totals(self._database, locals_)
 
-    @property
-    def count(self) -> int:
-        (count,) = self._database.execute("SELECT COUNT(*) FROM handshake").fetchone()
-        return int(count)
-
     def prune(self, *, keep: int, started_before_ms: int) -> None:
-        """Forget what began before a time, and all but the last `keep`."""
-        self._database.execute("DELETE FROM handshake WHERE started_ms < ?", (started_before_ms,))
-        self._database.execute(
-            "DELETE FROM handshake WHERE id <="
-            " (SELECT id FROM handshake ORDER BY id DESC LIMIT 1 OFFSET ?)",
-            (keep,),
+        """Forget what began before a time, and all but `keep`: the oldest go first, but before all
+        those that strangers caused in vain beyond their share."""
+        self._delete("started_ms < ?", started_before_ms)
+        if self.count > keep:
+            (in_vain,) = self._database.execute(
+                f"SELECT COUNT(*) FROM handshake WHERE {IN_VAIN}"  # noqa: S608 # text of our own
+            ).fetchone()
+            too_many = min(self.count - keep, in_vain - share_in_vain(keep))
+            if too_many > 0:
+                oldest = f"SELECT id FROM handshake WHERE {IN_VAIN} ORDER BY id LIMIT ?"  # noqa: S608
+                self._delete(f"id IN ({oldest})", too_many)
+        if self.count > keep:
+            self._delete("id <= (SELECT id FROM handshake ORDER BY id DESC LIMIT 1 OFFSET ?)", keep)
+
+    def _delete(self, condition: str, value: int) -> None:
+        deleted = self._database.execute(
+            f"DELETE FROM handshake WHERE {condition}",  # noqa: S608 # text of our own
+            (value,),
         )
+        self.count -= deleted.rowcount
 
     def close(self) -> None:
         self._database.close()
@@ -172,7 +225,8 @@ def _where(wanted: HandshakeFilter) -> tuple[str, list[object]]:
         ("peer = ?", wanted.peer),
         ("local = ?", wanted.local),
         ("role = ?", wanted.role),
-        ("outcome = ?", wanted.outcome),
+        # With both, the peer's handshakes are the fewer.
+        ("+outcome = ?" if wanted.peer else "outcome = ?", wanted.outcome),
         ("started_ms >= ?", wanted.from_ms),
         ("started_ms < ?", wanted.until_ms),
         ("id < ?", wanted.before),
