@@ -1,4 +1,5 @@
-"""The README's sections about the admin side, typed line by line against a running demo.
+"""The README's sections about the admin side, and the API's page, typed line by line against a
+running demo.
 
 Whatever is added there, in a block of `sh`, is typed as well.
 """
@@ -17,7 +18,8 @@ from sidecar.lab.demo.stage import CAPULET, MONTAGUE, Stage, set_up
 from sidecar.lab.faults import Missing
 from sidecar.lab.sidecar import ENVIRONMENT, command
 
-README = Path(__file__).parents[2] / "README.md"
+_REPOSITORY = Path(__file__).parents[2]
+README, API = _REPOSITORY / "README.md", _REPOSITORY / "docs" / "api.md"
 ENDLESS = ("dialback-sidecar watch", "api /v1/events")
 FINDS_FAULT = ("dialback-sidecar probe", "dialback-sidecar check dns", "dialback-sidecar check tls")
 """The demo's certificates are self-signed, and its names have no address: status 1 is right."""
@@ -26,9 +28,10 @@ NOT_ADMIN = ("## Try it", "## Bolt it onto", "## How it works")
 
 
 def _lines() -> list[str]:
-    """Every command of the other sections, with what is continued on the next line."""
+    """Every command of the other sections and of the API's page, continued lines made one."""
     sections = re.split(r"^(?=## )", README.read_text(), flags=re.MULTILINE)[1:]
     wanted = "".join(each for each in sections if not each.startswith(NOT_ADMIN))
+    wanted += API.read_text()
     blocks = "".join(re.findall(r"```sh\n(.*?)```", wanted, re.DOTALL))
     return [line for line in blocks.replace("\\\n", " ").splitlines() if line]
 
@@ -78,7 +81,6 @@ async def test_every_line_of_the_admin_sections_does_what_it_says(tmp_path: Path
             **ENVIRONMENT,
             "PATH": f"{tmp_path}:{os.environ['PATH']}",
             "DIALBACK_SIDECAR_CONFIG": str(stage.sidecar.config_path),
-            "DIALBACK_KEYD_ADMIN_SOCKET": str(state / "keyd" / "admin.sock"),
         }
         before = ""
         typed = 0
@@ -105,4 +107,4 @@ async def test_every_line_of_the_admin_sections_does_what_it_says(tmp_path: Path
             assert "Traceback" not in output, f"{written}\n{output}"
             assert output or endless, written
             typed += 1
-        assert typed >= 18
+        assert typed >= 30

@@ -12,7 +12,7 @@ from sidecar.errors import InvalidValue
 from sidecar.lab.certificates import renewed, self_signed
 from sidecar.pkix.pins import pin_of, read_pin
 
-README = Path(__file__).parents[2] / "README.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "peers.md"
 CERTIFICATE = self_signed("peer.example")
 PIN = "5e" * 32
 
@@ -24,9 +24,9 @@ def test_renewed_certificate_with_the_same_key_has_the_same_pin() -> None:
     assert pin_of(CERTIFICATE.der) != pin_of(self_signed("peer.example").der)
 
 
-def test_pin_is_what_the_line_of_the_readme_prints() -> None:
+def test_pin_is_what_the_line_of_its_document_prints() -> None:
     """With a certificate of ours in place of what a server shows."""
-    (line,) = re.findall(r"```\nopenssl s_client[^|]*\|(.*?)```", README.read_text(), re.DOTALL)
+    (line,) = re.findall(r"```\nopenssl s_client[^|]*\|(.*?)```", DOCUMENT.read_text(), re.DOTALL)
     done = subprocess.run(
         ["sh", "-c", f"cat | {line}"], input=CERTIFICATE.pem, capture_output=True, check=True
     )
