@@ -1,8 +1,6 @@
 """KeyClient: the sidecar's side of the socket to dialback-keyd.
 
-One connection; many requests under way on it at once. What is asked in one call shares a frame,
-and uvloop writes the frames of one turn together. When the connection drops, everything under way
-fails at once.
+It stays connected, and says in words of the sidecar what keyd answers.
 """
 
 from __future__ import annotations
@@ -15,15 +13,12 @@ import random
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import cast
 
 from sidecar.engine import Question
 from sidecar.errors import KeyRefused, KeyServiceUnavailable
 from sidecar.jobs import Condition, Outcome, Verdict
-from sidecar.keys.framing import BadFrame, FrameReader, decode_replies, encode_frame
+from sidecar.key_client.channel import Channel
 from sidecar.keys.messages import (
-    MAX_PER_FRAME,
-    Done,
     EndKey,
     Failed,
     IssueKey,
@@ -42,9 +37,6 @@ _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
 _STEADY_SECONDS = 1.0
 _END_SECONDS = 3.0
-_MAX_UNDER_WAY = 10_000
-_IDS = 1 << 32
-_TOO_LATE = "the key service did not answer in time"
 
 
 class KeyClient:
@@ -52,7 +44,7 @@ class KeyClient:
 
     def __init__(self, socket: Path) -> None:
         self._socket = socket
-        self._channel: _Channel | None = None
+        self._channel: Channel | None = None
         self._connected = asyncio.Event()
         self._supervisor: asyncio.Task[None] | None = None
         self._failure = ""
@@ -140,7 +132,7 @@ class KeyClient:
         refused = False
         while True:
             try:
-                transport, channel = await loop.create_unix_connection(_Channel, str(self._socket))
+                transport, channel = await loop.create_unix_connection(Channel, str(self._socket))
             except OSError as error:
                 self._failure = (error.strerror or str(error)).lower()
                 log.debug("no key service at %s: %s", self._socket, self._failure)
@@ -173,104 +165,6 @@ class KeyClient:
                     )
             await asyncio.sleep(pause_seconds * random.uniform(0.75, 1.0))  # noqa: S311
             pause_seconds = min(pause_seconds * 2, _LONGEST_PAUSE_SECONDS)
-
-
-class _Batch:
-    """Requests made together, and those of their replies that are here."""
-
-    __slots__ = ("first_id", "future", "missing", "replies")
-
-    def __init__(self, first_id: int, size: int, future: asyncio.Future[list[Reply]]) -> None:
-        self.first_id = first_id
-        self.future = future
-        self.missing = size
-        self.replies: list[Reply] = [Done()] * size
-
-    def fail(self, why: str) -> None:
-        if not self.future.done():
-            self.future.set_exception(KeyServiceUnavailable(why))
-
-
-class _Channel(asyncio.Protocol):
-    """One connection, and the requests under way on it by id."""
-
-    def __init__(self) -> None:
-        self.lost = asyncio.Event()
-        self.answered = False
-        self._loop = asyncio.get_running_loop()
-        self._reader = FrameReader()
-        self._under_way: dict[int, _Batch] = {}
-        self._next_id = 0
-
-    async def lasts(self, seconds: float) -> bool:
-        """Whether the connection is still there after so long; returns early when it is not."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self.lost.wait()
-        except TimeoutError:
-            return True
-        return False
-
-    async def ask(self, requests: Sequence[Request], timeout_seconds: float) -> list[Reply]:
-        """Return keyd's replies, in the order of the requests. Raises KeyServiceUnavailable."""
-        if self.lost.is_set():
-            raise KeyServiceUnavailable("not connected to the key service")
-        if len(self._under_way) + len(requests) > _MAX_UNDER_WAY:
-            raise KeyServiceUnavailable("the key service is overloaded")
-        first_id = self._next_id
-        if first_id + len(requests) > _IDS:
-            first_id = 0
-        self._next_id = first_id + len(requests)
-        ids = range(first_id, self._next_id)
-        batch = _Batch(first_id, len(requests), self._loop.create_future())
-        self._under_way.update(dict.fromkeys(ids, batch))
-        self._send(list(zip(ids, requests, strict=True)))
-        timer = self._loop.call_later(timeout_seconds, batch.fail, _TOO_LATE)
-        try:
-            return await batch.future
-        finally:
-            timer.cancel()
-            if batch.missing:
-                for message_id in ids:
-                    self._under_way.pop(message_id, None)
-
-    @property
-    def under_way(self) -> int:
-        return len(self._under_way)
-
-    def _send(self, asked: Sequence[tuple[int, Request]]) -> None:
-        for start in range(0, len(asked), MAX_PER_FRAME):
-            self._transport.write(encode_frame(asked[start : start + MAX_PER_FRAME]))
-
-    def fail_all(self) -> None:
-        self.lost.set()
-        for batch in self._under_way.values():
-            batch.fail("the key service is gone")
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.WriteTransport, transport)
-
-    def data_received(self, data: bytes) -> None:
-        try:
-            for payload in self._reader.feed(data):
-                self.answered = True
-                for message_id, reply in decode_replies(payload):
-                    self._receive(message_id, reply)
-        except BadFrame as error:
-            log.error("the key service answered nonsense: %s", error)
-            self._transport.abort()
-
-    def _receive(self, message_id: int, reply: Reply) -> None:
-        batch = self._under_way.pop(message_id, None)
-        if batch is None:
-            return
-        batch.replies[message_id - batch.first_id] = reply
-        batch.missing -= 1
-        if not batch.missing and not batch.future.done():
-            batch.future.set_result(batch.replies)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self.fail_all()
 
 
 def _triple(pair: DomainPair, stream: StreamId) -> tuple[str, str, str]:
