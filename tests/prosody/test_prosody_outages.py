@@ -242,3 +242,22 @@ async def test_host_activated_later_is_taken_over_too(open_stage: OpenStage) -> 
     assert await stage.answer(stream) == ("valid", None)
     (check,) = stage.sidecar.asked("check")
     assert check["target"] == "late.example"
+
+
+async def test_secret_that_the_configuration_changed_is_taken_up_when_it_is_read_again(
+    open_stage: OpenStage,
+) -> None:
+    stage = await open_stage()
+    await stage.write("with the old one")
+    assert await stage.delivered() == "with the old one"
+    settings = stage.prosody.settings
+    changed = [replace(settings.components[0], secret="another one")]
+    await stage.prosody.configure(replace(settings, components=changed))
+    await stage.sidecar.vanish()
+    await stage.start_over()
+    place = (stage.prosody.address, stage.prosody.component_port)
+    async with ScriptedSidecar(FIRST, "another one", *place) as sidecar:
+        await stage.write("with the new one")
+        assert await stage.delivered() == "with the new one"
+        assert [request.job for request in sidecar.asked("issue")] == ["issue"]
+        assert sidecar.strangers == []

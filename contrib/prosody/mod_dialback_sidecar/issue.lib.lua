@@ -7,7 +7,7 @@ return function (parts, options)
 	local link, sidecars, streams, peers, native = parts.link, parts.sidecars, parts.streams, parts.peers, parts.native;
 	local elements, report, wire = parts.elements, parts.report, parts.wire;
 	local escape = wire.escape;
-	local ISSUE = wire.kind("issue", { "encrypted", "external", "ip", "sender", "stream", "target" });
+	local ISSUE = wire.kind("issue", { "certificate", "encrypted", "external", "ip", "sender", "stream", "target" });
 	local CERTIFICATE = wire.kind("certificate", {});
 
 	-- End the stream; what is queued returns to its senders, and the next stanza tries again.
@@ -30,8 +30,10 @@ return function (parts, options)
 
 	local job = link.job { name = "issue", seconds = options.seconds };
 
+	-- The peer's certificate is left out as long as nobody wants it: few rules do, and to encode it makes more
+	-- garbage than all the rest of a request.
 	function job:write()
-		local leaf = peers.base64_certificates(self.session, 1)[1];
+		local leaf = self.is_wanted and peers.base64_certificates(self.session, 1)[1];
 		if not leaf then return wire.element(ISSUE, self); end
 		local child, covered = wire.element(CERTIFICATE, self, leaf);
 		return wire.element(ISSUE, self, nil, { child, covered = { covered } });
@@ -44,8 +46,12 @@ return function (parts, options)
 		if key then
 			send_key(session, key);
 		elseif reply and reply.name == "verdict" and reply.attr.type == "error" then
+			if self.certificate and reply.attr.reason == "certificate-wanted" then
+				self.certificate, self.is_wanted = false, true; -- once
+				return link.ask_again(self);
+			end
 			fail(session, started, "no key", reply.attr.reason or reply.attr.condition or "refused");
-		elseif native.takes_over() and native.issue(session) then
+		elseif not self.is_wanted and native.takes_over() and native.issue(session) then -- not around a rule
 			session.log("info", "%s: the server's own dialback goes on with %s -> %s",
 				problem or "unexpected reply", session.from_host, session.to_host);
 		else
@@ -57,6 +63,7 @@ return function (parts, options)
 		link.ask(job, { host = session.from_host, sender = session.from_host, target = session.to_host,
 			stream = stream_id, ip = session.ip, encrypted = session.secure and "true" or "false",
 			external = peers.external_of(session),
+			certificate = session.secure and "on-demand" or false, is_wanted = false,
 			session = session, started = started, deadline = 0, attempt = false, tried = false });
 	end
 

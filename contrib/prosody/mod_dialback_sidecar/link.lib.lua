@@ -240,6 +240,11 @@ return function (parts)
 		return try(setmetatable(request, job));
 	end
 
+	-- The same once more, after an answer that asks for it; in the time that is left.
+	function link.ask_again(request)
+		return try(request);
+	end
+
 	local function complain_of_refusal(attempt, request, condition, text)
 		rarely("refused", "error", "%s refused a %s request of %s (%s%s): compare component_secret with the secret_file, "
 			.. "and the hosts here with the domains, of its [[link]] in sidecar.toml", attempt.jid, request.name,
