@@ -20,7 +20,6 @@ OutcomeName = Literal["issued", "valid", "invalid", "error", "closed"]
 """`issued`: a key was made and nothing was heard since. `closed`: the stream ended undecided."""
 
 _DECIDED = ("valid", "invalid", "error")
-_LATER = ("issue_us", "verify_us", "check_us", "reported", "trace", "external", "certificate")
 
 HandshakeKey = tuple[bool, str, str, str]
 """Whether it is incoming, sender domain, target domain, stream ID."""
@@ -93,10 +92,22 @@ class HandshakeRecord(Struct, array_like=True):
             self.role = "initiating"
         if later.mechanism != "dialback":
             self.mechanism = later.mechanism
-        for name in _LATER:
-            value = getattr(later, name)
-            if value is not None and not (value == "closed" and self.reported in _DECIDED):
-                setattr(self, name, value)
+        if later.issue_us is not None:
+            self.issue_us = later.issue_us
+        if later.verify_us is not None:
+            self.verify_us = later.verify_us
+        if later.check_us is not None:
+            self.check_us = later.check_us
+        if later.reported is not None and not (
+            later.reported == "closed" and self.reported in _DECIDED
+        ):
+            self.reported = later.reported
+        if later.trace is not None:
+            self.trace = later.trace
+        if later.external is not None:
+            self.external = later.external
+        if later.certificate is not None:
+            self.certificate = later.certificate
         if later.outcome == "issued" and self.outcome in _DECIDED:
             return
         if later.outcome == "closed" and self.outcome is not None:

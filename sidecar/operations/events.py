@@ -33,13 +33,17 @@ class Event:
     make: Callable[[], msgspec.Struct | None] = lambda: None
 
 
+_Kept = tuple[int, EventKind, str | None, Callable[[], msgspec.Struct]]
+"""The number of an event and what else is to be known to make it."""
+
+
 class Events:
     """`start` tells this run of the daemon from others."""
 
     def __init__(self, start: int, *, kept: int = _KEPT) -> None:
         self._start = start
         self._last = 0
-        self._events: deque[tuple[int, Event]] = deque(maxlen=kept)
+        self._events: deque[_Kept] = deque(maxlen=kept)
         self._news: set[asyncio.Event] = set()
 
     def publish(self, kind: EventKind, content: msgspec.Struct, domain: str | None = None) -> None:
@@ -51,17 +55,16 @@ class Events:
     ) -> None:
         """Tell everybody who listens, with content that is made for them only."""
         self._last += 1
-        event = Event(f"{self._start}-{self._last}", kind, domain, make)
-        self._events.append((self._last, event))
+        self._events.append((self._last, kind, domain, make))
         for news in self._news:
             news.set()
 
     def kept(self, kind: EventKind, domain: str) -> list[msgspec.Struct | None]:
         """The contents of the events of a kind about a domain, as far as they are kept."""
         return [
-            event.make()
-            for _, event in self._events
-            if event.kind == kind and event.domain == domain
+            make()
+            for _, its_kind, about, make in self._events
+            if (its_kind, about) == (kind, domain)
         ]
 
     async def follow(
@@ -80,7 +83,11 @@ class Events:
                 if seen + 1 < oldest and seen < self._last:
                     seen = oldest - 1
                     yield [Event(f"{self._start}-{seen}", "gap", None)]
-                fresh = [event for number, event in self._events if number > seen]
+                fresh = [
+                    Event(f"{self._start}-{number}", kind, domain, make)
+                    for number, kind, domain, make in self._events
+                    if number > seen
+                ]
                 if fresh:
                     seen = self._last
                     yield fresh

@@ -122,14 +122,15 @@ def of_stored(stored: Stored) -> Handshake:
 
 
 def _handshake(number: int, record: HandshakeRecord) -> Handshake:
+    incoming = record.incoming
     return Handshake(
         id=number,
-        direction="incoming" if record.incoming else "outgoing",
+        direction="incoming" if incoming else "outgoing",
         role=record.role,
         sender=record.sender,
         target=record.target,
-        local=record.local,
-        peer=record.peer,
+        local=record.target if incoming else record.sender,
+        peer=record.sender if incoming else record.target,
         stream=record.stream,
         mechanism=record.mechanism,
         outcome=record.outcome,

@@ -14,6 +14,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -180,13 +181,18 @@ class History:
 
     async def flush(self) -> None:
         """Write what was told so far."""
+        await self._write(None)
+
+    async def _write(self, then: Callable[[HistoryDatabase], None] | None) -> None:
+        """Write what was told so far, if anything, and then do `then` in the same thread."""
         pending, self._pending = list(self._pending.values()), {}
         writer = self._writer
         if not pending:
             return
         if writer is not None:
             try:
-                self._on_written(await self._in(self._writing, lambda: writer.write(pending)))
+                step = partial(_write, writer, pending, then)
+                self._on_written(await self._in(self._writing, step))
                 self.fault = ""
                 return
             except sqlite3.Error as error:
@@ -212,12 +218,10 @@ class History:
 
     async def page(self, wanted: HandshakeFilter, limit: int) -> list[StoredHandshake]:
         """Return up to `limit` handshakes, newest first; what was told by now is in it."""
-        await self.flush()
-        return await self._read(lambda database: database.page(wanted, limit), [])
+        return await self._ask(lambda database: database.page(wanted, limit), [])
 
     async def get(self, number: int) -> HandshakeRecord | None:
-        await self.flush()
-        return await self._read(lambda database: database.get(number), None)
+        return await self._ask(lambda database: database.get(number), None)
 
     async def peers(
         self,
@@ -286,6 +290,15 @@ class History:
             self._complained = time.monotonic()
             log.error("the history of handshakes has a gap: %s", error)
 
+    async def _ask(self, question: Callable[[HistoryDatabase], T], otherwise: T) -> T:
+        """Ask something quick; the thread that has to write before is asked at once.
+
+        Raises sqlite3.Error.
+        """
+        answers: list[T] = []
+        await self._write(lambda writer: answers.append(question(writer)))
+        return answers[0] if answers else await self._read(question, otherwise)
+
     async def _read(self, question: Callable[[HistoryDatabase], T], otherwise: T) -> T:
         """Raises sqlite3.Error."""
         reader = self._reader
@@ -307,6 +320,19 @@ class History:
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)
+
+
+def _write(
+    writer: HistoryDatabase,
+    records: Sequence[HandshakeRecord],
+    then: Callable[[HistoryDatabase], None] | None,
+) -> list[StoredHandshake]:
+    """Raises sqlite3.Error when nothing was written."""
+    stored = writer.write(records)
+    if then is not None:
+        with contextlib.suppress(sqlite3.Error):  # the reader will find it, and tell
+            then(writer)
+    return stored
 
 
 def _is_broken(error: sqlite3.Error) -> bool:
