@@ -53,10 +53,6 @@ class Sealer:
                 " outside of dialback-keyd"
             ) from None
 
-    def is_first(self, sealed: bytes) -> bool:
-        """Whether it is sealed under the KEK that seals now."""
-        return sealed[:_ID_BYTES] == self._first_id
-
     @property
     def kek_id(self) -> str:
         return self._first_id.hex()

@@ -70,7 +70,7 @@ class Ledger:
 
     `apply` changes the state and returns with the answers the records of what it changed.
     The caller writes these to the journal and then says `keep`, or `undo` if it could not.
-    Until then the answers must not leave the house.
+    Until then the answers must not be sent.
     """
 
     def __init__(

@@ -54,7 +54,6 @@ class Client:
         self._place = (address, port)
         self._tls = tls
         self._inbox: asyncio.Queue[Message] = asyncio.Queue()
-        self._joined: dict[str, asyncio.Future[None]] = {}
 
     async def __aenter__(self) -> Self:
         self._stream = stream = _Client(self.jid, self._password, ssl_context=_trust_everything())

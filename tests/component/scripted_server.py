@@ -125,7 +125,6 @@ class Connection:
         self._reader, self.writer = reader, writer
         self._parser = XMLPullParser(("start", "end"))
         self._depth = 0
-        self._root: Element | None = None
         self.stanzas: asyncio.Queue[Element] = asyncio.Queue()
         self.header: asyncio.Future[Element] = asyncio.get_running_loop().create_future()
         self.ended = asyncio.Event()
@@ -146,7 +145,6 @@ class Connection:
         if event == "start":
             self._depth += 1
             if self._depth == 1:
-                self._root = element
                 self.header.set_result(element)
             return
         self._depth -= 1

@@ -138,12 +138,6 @@ class RawStream:
         self.restart()
         self.start_reading()
 
-    @property
-    def peer_certificate(self) -> bytes | None:
-        """The other end's certificate, DER."""
-        tls = self._writer.get_extra_info("ssl_object")
-        return tls.getpeercert(binary_form=True) if tls else None
-
     # in
 
     async def wait_header(self) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -166,9 +165,6 @@ def in_tls(*replies: str, direct_tls: bool = False) -> Script:
         await peer.reader.read()
 
     return script
-
-
-Ask = Callable[..., object]
 
 
 @pytest.fixture
