@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 from sidecar import logs
-from sidecar.decision_log import log_decision
-from sidecar.engine import Decision
-from sidecar.jobs import Condition, Evidence, Verdict
-from sidecar.names import Domain, DomainPair, StreamId
+from sidecar.decision_log import DecisionLog
+from sidecar.engine import Decision, Verified
+from sidecar.jobs import Condition, Evidence, Verdict, Verify
+from sidecar.names import DialbackKey, Domain, DomainPair, StreamId
 
 PAIR = DomainPair(sender=Domain("capulet.example"), target=Domain("montague.example"))
 
@@ -30,6 +30,10 @@ def _decision(job: str, verdict: Verdict) -> Decision:
     return Decision(job, PAIR, StreamId("D60000229F"), verdict, 0.0042)
 
 
+def _log(decision: Decision) -> None:
+    DecisionLog(lambda: 0.0).note_decision(decision)
+
+
 def _lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return capsys.readouterr().err.splitlines()
 
@@ -38,8 +42,8 @@ def test_one_line_at_info_stands_for_an_outgoing_handshake(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     logs.configure("info", "dialback-sidecar")
-    log_decision(_decision("issue", Verdict.valid()))
-    log_decision(_decision("verify", Verdict.valid()))
+    _log(_decision("issue", Verdict.valid()))
+    _log(_decision("verify", Verdict.valid()))
     (line,) = _lines(capsys)
     assert line.endswith("INFO    verify capulet.example -> montague.example valid 4.2 ms")
 
@@ -47,22 +51,43 @@ def test_one_line_at_info_stands_for_an_outgoing_handshake(
 def test_key_that_was_not_issued_is_told_at_info(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("info", "dialback-sidecar")
     refusal = Verdict.error(Condition.RESOURCE_CONSTRAINT, "cap-target-zone")
-    log_decision(_decision("issue", refusal))
+    _log(_decision("issue", refusal))
     (line,) = _lines(capsys)
     assert "error (resource-constraint, cap-target-zone)" in line
 
 
 def test_outage_of_ours_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("warning", "dialback-sidecar")
-    log_decision(_decision("verify", Verdict.error(Condition.INTERNAL_SERVER_ERROR, "outage")))
-    log_decision(_decision("verify", Verdict.invalid("key-wrong")))
+    _log(_decision("verify", Verdict.error(Condition.INTERNAL_SERVER_ERROR, "outage")))
+    _log(_decision("verify", Verdict.invalid("key-wrong")))
     (line,) = _lines(capsys)
     assert "WARNING verify" in line
 
 
+def test_flood_of_requests_in_vain_gets_few_lines_and_hides_no_other(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logs.configure("info", "dialback-sidecar")
+    seconds = [1000.0]
+    lines = DecisionLog(lambda: seconds[0])
+    asked = [Verify(pair=PAIR, stream=StreamId("S1"), key=DialbackKey("b483"))] * 3_000
+    lines.note_verified(Verified(asked, [Verdict.invalid("key-wrong")] * 3_000, 0.001))
+    for _ in range(3_000):
+        lines.note_decision(_decision("check", Verdict.invalid("key-invalid")))
+    lines.note_decision(_decision("verify", Verdict.valid()))
+    said = _lines(capsys)
+    assert len(said) == 101
+    assert "valid 4.2 ms" in said[-1]
+    seconds[0] += 1.0
+    lines.note_decision(_decision("check", Verdict.invalid("key-invalid")))
+    told, line = _lines(capsys)
+    assert told.endswith("5900 more requests in vain have no line of their own")
+    assert "invalid" in line
+
+
 def test_json_line_holds_the_decision_as_fields(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("info", "dialback-sidecar", "json")
-    log_decision(_decision("check", Verdict.valid(Evidence.KEY)))
+    _log(_decision("check", Verdict.valid(Evidence.KEY)))
     (line,) = [json.loads(line) for line in _lines(capsys)]
     assert line.pop("time").endswith("Z")
     assert line == {

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from sidecar.decision_log import log_decision, log_verified
+from sidecar.decision_log import DecisionLog
 from sidecar.engine import Decision, Verified
 from sidecar.jobs import ReportedOutcome
 from sidecar.metrics import Metrics
@@ -22,8 +23,9 @@ class Observers:
     handshake."""
 
     def __init__(self, history: History, metrics: Metrics) -> None:
-        self._of_decisions = (log_decision, metrics.note_decision, history.note_decision)
-        self._of_verified = (log_verified, metrics.note_verified, history.note_verified)
+        lines = DecisionLog(time.monotonic)
+        self._of_decisions = (lines.note_decision, metrics.note_decision, history.note_decision)
+        self._of_verified = (lines.note_verified, metrics.note_verified, history.note_verified)
         self._of_reports = (metrics.note_report, history.note_report)
 
     def note_decision(self, decision: Decision) -> None:
