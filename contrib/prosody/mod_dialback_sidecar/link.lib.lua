@@ -5,12 +5,9 @@
 -- and what its job needs. It is settled with a call of
 --   request:done(reply, problem)      a trusted reply element, or nil and why there is none
 --
--- What is asked in one turn of the server's event loop goes out at its end, in one stanza where the job
--- allows it. Never a request over s2s: it is written to the component's own connection or nowhere.
+-- Here is who is asked, for how long, and what the reply settles; how requests travel is attempts.lib.lua.
 
-local new_id = require "util.id".medium; -- 144 random bits
 local now = require "util.time".monotonic;
-local add_task = require "util.timer".add_task;
 
 local hosts = prosody.hosts;
 
@@ -18,14 +15,10 @@ local COMPLAINT_SECONDS = 60;
 local SWEEP_SECONDS = 0.1; -- how late a time-out may be noticed
 local SHARE = { issue = 0.5; verify = 0.5; check = 1; report = 1 }; -- of the time left, while others could be asked
 local ORDER = { issue = 1; verify = 2; check = 3; report = 4 }; -- in which requests are settled when all fail
-local BATCH, BATCH_CHARACTERS = 64, 256 * 1024; -- a stanza has 512 KiB at most
 
 return function (parts)
-	local sidecars, wire, mac = parts.sidecars, parts.wire, parts.mac;
-	local BATCH_KIND = wire.kind("batch", { "remaining" });
-	local pending = {}; -- iq id -> attempt: a stanza with one request or several, sent or about to be
-	local open = {}; -- jid -> host -> the attempt that further requests join until the end of this turn
-	local is_sweeping, is_flushing = false, false;
+	local sidecars, attempts, wire, mac = parts.sidecars, parts.attempts, parts.wire, parts.mac;
+	local is_sweeping = false;
 	local complained_at = {};
 	local link = {};
 
@@ -63,22 +56,10 @@ return function (parts)
 		return try(request, problem);
 	end
 
-	-- No further request joins this attempt.
-	local function close(attempt)
-		local by_host = open[attempt.jid];
-		if by_host and by_host[attempt.host] == attempt then by_host[attempt.host] = nil; end
-	end
-
-	-- Nor does any reply settle what is in it.
-	local function retire(attempt)
-		pending[attempt.id] = nil;
-		close(attempt);
-	end
-
 	-- The requests of these attempts, in the order in which to settle them.
-	local function in_order(attempts)
+	local function in_order(failed)
 		local found = {};
-		for _, attempt in ipairs(attempts) do
+		for _, attempt in ipairs(failed) do
 			for _, request in ipairs(attempt.requests) do found[#found + 1] = request; end
 		end
 		local place = {};
@@ -91,21 +72,17 @@ return function (parts)
 		return found;
 	end
 
-	local function attempts_that(should_fail)
-		local found = {};
-		for _, attempt in pairs(pending) do
-			if should_fail(attempt) then found[#found + 1] = attempt; end
-		end
-		return found;
+	local function fail(failed, problem)
+		for _, attempt in ipairs(failed) do attempts.retire(attempt); end
+		for _, request in ipairs(in_order(failed)) do settle(request, nil, problem); end
 	end
 
-	local function fail(attempts, problem)
-		for _, attempt in ipairs(attempts) do retire(attempt); end
-		for _, request in ipairs(in_order(attempts)) do settle(request, nil, problem); end
+	function attempts.on_failure(attempt, problem)
+		fail({ attempt }, problem);
 	end
 
 	local function time_out(attempt)
-		if pending[attempt.id] ~= attempt then return; end
+		if attempts.find(attempt.id) ~= attempt then return; end
 		local jid = attempt.jid;
 		sidecars.suspect(jid);
 		rarely("silent " .. jid, "warn", "%s is connected and did not answer in time (%s): look at the log of "
@@ -116,99 +93,19 @@ return function (parts)
 
 	-- One timer for all requests; none while nothing is pending.
 	local function sweep()
-		is_sweeping = next(pending) ~= nil;
+		is_sweeping = attempts.are_there();
 		if not is_sweeping then return; end
 		module:add_timer(SWEEP_SECONDS, sweep); -- first: a fault in what follows ends no time-outs
 		local time = now();
-		local late = attempts_that(function (attempt) return attempt.expires <= time; end);
+		local late = attempts.that(function (attempt) return attempt.expires <= time; end);
 		table.sort(late, function (a, b) return ORDER[a.requests[1].name] < ORDER[b.requests[1].name]; end);
 		for _, attempt in ipairs(late) do time_out(attempt); end
 	end
 
-	local function write_alone(attempt, request)
-		return wire.request(attempt.key, attempt, request.kind, request, request:children());
-	end
-
-	local function send(attempt)
-		close(attempt);
-		local session = sidecars.session_of(attempt.jid);
-		if not session then return fail({ attempt }, "the sidecar is not connected"); end
-		local request = attempt.requests[1];
-		local remaining = string.format("%d", math.max(0, math.floor((attempt.expires - now()) * 1000)));
-		local made, stanza, request_mac;
-		if attempt.children then
-			made, stanza, request_mac = pcall(wire.request, attempt.key, attempt, BATCH_KIND, { remaining = remaining },
-				attempt.children);
-		else
-			request.remaining = remaining;
-			made, stanza, request_mac = pcall(write_alone, attempt, request);
-		end
-		if not made then -- a fault of this module: answered as an outage, not with a stream that hangs
-			module:log("error", "could not make a %s request: %s", request.name, stanza);
-			return fail({ attempt }, "the request could not be made");
-		end
-		attempt.mac = request_mac;
-		attempt.children = nil;
-		session.send(stanza);
-	end
-
-	local function flush()
-		is_flushing = false;
-		local collected = {};
-		for _, by_host in pairs(open) do
-			for _, attempt in pairs(by_host) do collected[#collected + 1] = attempt; end
-		end
-		for _, attempt in ipairs(collected) do send(attempt); end
-	end
-
-	local function attempt_for(request, jid, key, expires)
-		local attempt = { id = new_id(), jid = jid, host = request.host, key = key, expires = expires, requests = {},
-			type = request.iq_type or "set", mac = false, children = false, characters = 0 };
-		pending[attempt.id] = attempt;
-		if not is_sweeping then
-			is_sweeping = true;
-			module:add_timer(SWEEP_SECONDS, sweep);
-		end
-		return attempt;
-	end
-
-	local function put(attempt, request)
-		request.attempt = attempt;
-		attempt.requests[#attempt.requests + 1] = request;
-	end
-
-	-- Put a request into the stanza that is being collected for this sidecar and host.
-	local function join(request, jid, key, expires)
-		local made, written, covered = pcall(request.write, request);
-		if not made then
-			module:log("error", "could not make a %s request: %s", request.name, written);
-			return request:done(nil, "the request could not be made");
-		end
-		local by_host = open[jid];
-		if not by_host then
-			by_host = {};
-			open[jid] = by_host;
-		end
-		local attempt = by_host[request.host];
-		if attempt and attempt.characters + #written > BATCH_CHARACTERS then
-			send(attempt);
-			attempt = nil;
-		end
-		if not attempt then
-			attempt = attempt_for(request, jid, key, expires);
-			attempt.children = { covered = {} };
-			by_host[request.host] = attempt;
-			if not is_flushing then
-				is_flushing = true;
-				add_task(0, flush); -- runs before the server waits for events again
-			end
-		end
-		put(attempt, request);
-		local place = #attempt.requests;
-		attempt.children[place], attempt.children.covered[place] = written, covered;
-		attempt.characters = attempt.characters + #written;
-		if attempt.expires > expires then attempt.expires = expires; end
-		if place == BATCH then send(attempt); end
+	local function start_sweeping()
+		if is_sweeping then return; end
+		is_sweeping = true;
+		module:add_timer(SWEEP_SECONDS, sweep);
 	end
 
 	-- Ask the next sidecar, or tell the request that there is none.
@@ -229,10 +126,9 @@ return function (parts)
 			return request:done(nil, problem);
 		end
 		local expires = time + (has_others and left * SHARE[request.name] or left);
-		if request.write then return join(request, jid, key, expires); end
-		local attempt = attempt_for(request, jid, key, expires);
-		put(attempt, request);
-		return send(attempt);
+		start_sweeping();
+		local fault = attempts.put(request, jid, key, expires);
+		if fault then return request:done(nil, fault); end
 	end
 
 	function link.ask(job, request)
@@ -253,7 +149,7 @@ return function (parts)
 
 	-- Settle what an attempt asked with what its reply says, each by itself.
 	local function take(attempt, reply)
-		retire(attempt);
+		attempts.retire(attempt);
 		sidecars.trust(attempt.jid);
 		if reply.name ~= "answers" then return settle(attempt.requests[1], reply); end
 		for i, request in ipairs(attempt.requests) do
@@ -281,7 +177,7 @@ return function (parts)
 		local attr = iq.attr;
 		if (attr.type ~= "result" and attr.type ~= "error") or not sidecars.are(attr.from) then return; end
 		if origin == nil or origin ~= sidecars.session_of(attr.from) then return; end
-		local attempt = attr.id and pending[attr.id];
+		local attempt = attr.id and attempts.find(attr.id);
 		local reply = iq.tags[1];
 		if not attempt then
 			-- A late reply: nobody else should see the key in it.
@@ -307,17 +203,17 @@ return function (parts)
 	function link.on_disconnected(jid, session)
 		if not session or session ~= sidecars.session_of(jid) then return false; end -- somebody who never authenticated
 		sidecars.leave(jid, session);
-		fail(attempts_that(function (attempt) return attempt.jid == jid; end), "the sidecar disconnected");
+		fail(attempts.that(function (attempt) return attempt.jid == jid; end), "the sidecar disconnected");
 		return true;
 	end
 
 	-- Fail requests for good, issues first: nobody else is asked.
 	function link.fail(problem, host)
-		local attempts = attempts_that(function (attempt) return not host or attempt.host == host; end);
-		for _, attempt in ipairs(attempts) do
+		local failed = attempts.that(function (attempt) return not host or attempt.host == host; end);
+		for _, attempt in ipairs(failed) do
 			for _, request in ipairs(attempt.requests) do request.deadline = 0; end
 		end
-		fail(attempts, problem);
+		fail(failed, problem);
 	end
 
 	return link;

@@ -44,6 +44,7 @@ local parts = {
 parts.sidecars = module:require "sidecars" (parts.mac);
 local native, sidecars, streams = parts.native, parts.sidecars, parts.streams;
 parts.elements = module:require "elements" (parts.wire);
+parts.attempts = module:require "attempts" (parts.sidecars, parts.wire);
 parts.link = module:require "link" (parts);
 local elements, link = parts.elements, parts.link;
 parts.report = module:require "report" (parts, options);
