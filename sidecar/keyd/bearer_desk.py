@@ -10,6 +10,7 @@ import hmac
 import logging
 import sqlite3
 from collections.abc import Callable
+from math import inf
 
 import msgspec
 
@@ -111,7 +112,7 @@ class BearerDesk:
         if isinstance(bearer, Denied):
             return bearer
         request = asked.request
-        reason = self._why_not(bearer, request)
+        reason = self._why_not(bearer, request, now_ms)
         if reason is not None:
             return Denied(reason)
         level = logging.DEBUG if isinstance(request, _READS) else logging.INFO
@@ -133,7 +134,7 @@ class BearerDesk:
             return self._about_tokens(request, now_ms)
         return self._administer(request, now_ms)
 
-    def _why_not(self, bearer: TokenFacts, request: BearerRequest) -> str | None:
+    def _why_not(self, bearer: TokenFacts, request: BearerRequest, now_ms: int) -> str | None:
         needed = SCOPES.get(type(request))
         if needed is None or not allows(bearer.scopes, needed):
             return "scope-missing"
@@ -144,6 +145,8 @@ class BearerDesk:
                 return "scope-not-yours"
             if not _within(request.domains, bearer.domains):
                 return "domain-not-permitted"
+            if bearer.expires_ms is not None and _expires_ms(request, now_ms) > bearer.expires_ms:
+                return "expiry-not-yours"
         elif isinstance(request, RevokeToken):
             other = self._tokens.facts(request.id)
             if other is not None and not _may_revoke(bearer, other):
@@ -263,6 +266,10 @@ def _within(domains: list[str] | None, permitted: list[str] | None) -> bool:
     if permitted is None:
         return True
     return domains is not None and set(domains) <= set(permitted)
+
+
+def _expires_ms(request: CreateToken, now_ms: int) -> float:
+    return inf if request.seconds is None else now_ms + request.seconds * 1000
 
 
 def _may_revoke(bearer: TokenFacts, other: TokenFacts) -> bool:

@@ -314,7 +314,7 @@ class TokenMade(_Message, frozen=True, tag="token-made"):
 
 class Denied(_Message, frozen=True, tag="denied"):
     """The token does not open this: `token-unknown`, `-expired`, `-revoked`, `scope-missing`,
-    `domain-not-permitted`, `scope-not-yours`."""
+    `domain-not-permitted`, `scope-not-yours`, `expiry-not-yours`."""
 
     reason: str
 

@@ -28,6 +28,7 @@ REFUSALS: Mapping[str, tuple[RefusalKind, str]] = {
     "token-revoked": (RefusalKind.UNKNOWN_CALLER, "The token was revoked"),
     "scope-missing": (RefusalKind.FORBIDDEN, "The token does not have the scope for this"),
     "scope-not-yours": (RefusalKind.FORBIDDEN, "The token opens less than that"),
+    "expiry-not-yours": (RefusalKind.FORBIDDEN, "The token expires sooner than that"),
     "keys-not-issued": (RefusalKind.FORBIDDEN, "Keys of that domain are not issued here"),
     "peer-refused": (RefusalKind.FORBIDDEN, "A rule about the peer refuses that"),
     "too-many-keys": (RefusalKind.BUSY, "Too many keys are live: try again in a minute"),

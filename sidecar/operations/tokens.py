@@ -142,7 +142,13 @@ OPERATIONS = (
         handler=_create,
         acts=True,
         once=True,
-        refusals=("scope-not-yours", "too-many-tokens", "told-once", "repeat-key-reused"),
+        refusals=(
+            "scope-not-yours",
+            "expiry-not-yours",
+            "too-many-tokens",
+            "told-once",
+            "repeat-key-reused",
+        ),
         secret=True,
     ),
     Operation(

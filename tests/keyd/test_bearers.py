@@ -149,6 +149,17 @@ def test_nobody_makes_a_token_that_opens_more_than_their_own(house):
     assert isinstance(ask(house, token, fitting), TokenMade)
 
 
+def test_nobody_makes_a_token_that_outlives_their_own(house):
+    token = made(house, Scope.TOKENS_WRITE, Scope.STATUS_READ, seconds=100)
+    house.pass_time(50_000)
+    for_good = CreateToken("for good", ["status:read"])
+    longer = CreateToken("longer", ["status:read"], seconds=51)
+    as_long = CreateToken("as long", ["status:read"], seconds=50)
+    assert ask(house, token, for_good) == Denied("expiry-not-yours")
+    assert ask(house, token, longer) == Denied("expiry-not-yours")
+    assert isinstance(ask(house, token, as_long), TokenMade)
+
+
 def test_an_administrators_token_is_made_on_the_machine_itself_only(house):
     token = made(house, Scope.ADMIN)
     assert ask(house, token, CreateToken("x", ["admin"])) == Denied("scope-not-yours")
