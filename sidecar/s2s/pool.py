@@ -77,6 +77,10 @@ class Pool:
             del self._kept[kept.key]
 
 
+def _nothing() -> None:
+    pass
+
+
 class _Kept:
     """A channel in the pool, with the timer that ends it."""
 
@@ -109,8 +113,7 @@ class _Kept:
             return
         loop = asyncio.get_running_loop()
         if self.channel.ended or self.channel.asked >= _MAX_ASKED:
-            self._left = True
-            self._pool.drop(self)
+            self._forget()
             loop.call_soon(self.channel.close)
         else:
             self._timer = loop.call_later(self._pool.idle_seconds, self.leave)
@@ -119,6 +122,10 @@ class _Kept:
         """Close it and forget it."""
         self.stay()
         if not self._left:
-            self._left = True
-            self._pool.drop(self)
+            self._forget()
             self.channel.close()
+
+    def _forget(self) -> None:
+        self._left = True
+        self._pool.drop(self)
+        self.channel.on_quiet = _nothing  # or channel and this would hold each other

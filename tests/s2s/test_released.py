@@ -45,9 +45,15 @@ def alive(name: str) -> int:
     return sum(type(each).__name__ == name for each in gc.get_objects())
 
 
+@pytest.mark.parametrize("idle_seconds", [0, 0.2])
 @pytest.mark.parametrize("encrypted", [False, True])
 async def test_channel_and_parser_end_with_the_connection(
-    dns: DnsServer, resolver: Resolver, tls: ssl.SSLContext, no_collector: None, encrypted: bool
+    dns: DnsServer,
+    resolver: Resolver,
+    tls: ssl.SSLContext,
+    no_collector: None,
+    encrypted: bool,
+    idle_seconds: float,
 ) -> None:
     async def script(peer: Peer) -> None:
         await peer.header()
@@ -59,7 +65,7 @@ async def test_channel_and_parser_end_with_the_connection(
         await peer.verify()
         peer.send(answer("valid"))
 
-    checker = Checker(resolver, allow_private_addresses=True, idle_seconds=0)
+    checker = Checker(resolver, allow_private_addresses=True, idle_seconds=idle_seconds)
     before = alive("Channel"), alive("xmlparser"), alive("TlsLayer")
     async with ScriptedAuthority(script, context=tls if encrypted else None) as authority:
         dns.add_srv("capulet.example", "xmpp.capulet.example", authority.port)
@@ -67,7 +73,6 @@ async def test_channel_and_parser_end_with_the_connection(
         for _ in range(3):
             verdict = await checker.check(CHECK)
             assert verdict.outcome is Outcome.VALID
-        await checker.close()
         async with asyncio.timeout(5):
             while (alive("Channel"), alive("xmlparser"), alive("TlsLayer")) != before:
                 await asyncio.sleep(0.01)
