@@ -83,7 +83,8 @@ class AuthorityStream:
         self._out = bytearray()
         self._xml = XmlStream(limits)
         self.parts = 0
-        """Headers and elements that have come so far: a peer that adds none makes no progress."""
+        """Headers and elements that have come since the stream began, which it does anew with
+        STARTTLS: a peer that adds none makes no progress."""
 
     @property
     def state(self) -> State:
@@ -275,6 +276,7 @@ class AuthorityStream:
             return
         self._state = after
         if received is Input.STARTTLS:
+            self.parts = 0
             self._out += stream.PROCEED
             self._events.append(TlsWanted())
 

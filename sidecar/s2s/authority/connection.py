@@ -17,13 +17,13 @@ from sidecar.protocol.authority_events import (
 )
 from sidecar.protocol.authority_stream import AuthorityStream
 from sidecar.protocol.events import AnswerDropped, StreamClosed, TlsWanted
+from sidecar.s2s.authority.deadline import Deadline
 from sidecar.s2s.authority.peer_log import log_closed
 from sidecar.s2s.authority.reading import Against, Reading
 from sidecar.s2s.authority.service import AuthorityService
+from sidecar.s2s.authority.wire import Wire
 from sidecar.s2s.gate import prefix_of
-from sidecar.s2s.tls import TlsLayer
 
-_WHITE_SPACE = b" \t\r\n"
 _CHECKS_FULL = Verdict.error(Condition.RESOURCE_CONSTRAINT, "too-many-checks")
 
 
@@ -54,15 +54,11 @@ class AuthorityConnection(asyncio.BufferedProtocol):
             requires_tls=service.requires_tls,
             encrypted=direct_tls,
         )
-        self._transport: asyncio.Transport | None = None
-        self._tls: TlsLayer | None = None
         self._checks: set[asyncio.Task[None]] = set()
         self._reading = Reading()
+        self._deadline = Deadline(service.patience, service.clock)
         self._leaving = False
         self._entered = False
-        self._parts = 0
-        self._halfway = False
-        self._deadline = 0.0
         self.ip = ""
         self.network = ""
 
@@ -70,13 +66,14 @@ class AuthorityConnection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         service = self._service
-        self._transport = cast(asyncio.Transport, transport)
-        self._reading.begin(self._transport)
+        transport = cast(asyncio.Transport, transport)
+        self._wire = Wire(transport)
+        self._reading.begin(transport)
         peer = transport.get_extra_info("peername") or ("",)
         self.ip = str(peer[0])
         self.network = prefix_of(self.ip)
-        self._deadline = service.clock() + service.patience.negotiating
-        self._transport.set_write_buffer_limits(service.bounds.unread_bytes)
+        self._deadline.negotiate()
+        transport.set_write_buffer_limits(service.bounds.unread_bytes)
         self._connections.add(self)
         service.counts["connections"] += 1
         self._entered = service.connection_count.enter(self.network)
@@ -97,14 +94,12 @@ class AuthorityConnection(asyncio.BufferedProtocol):
     def _receive(self, data: bytes) -> None:
         price = self._service.price
         read = len(data) * price.byte  # as it came: each byte may be in a TLS record of its own
-        if self._tls is not None:
-            decrypted = self._decrypt(self._tls, data)
-            if decrypted is None:
-                return
-            data = decrypted
-        self._stream.receive_data(data)
-        self._note_progress(data)
-        if self._tls is not None and self._tls.ended:
+        plain = self._decrypt(data)
+        if plain is None:
+            return
+        self._stream.receive_data(plain)
+        self._deadline.note(plain, self._stream.parts)
+        if self._wire.ended:
             self._stream.receive_eof()
         asked = self._flush()
         self._charge(max(asked, price.read) + read)
@@ -113,7 +108,7 @@ class AuthorityConnection(asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:
         """Whether the connection stays open for answers."""
-        if self._leaving or (self._tls is not None and not self._tls.established):
+        if self._leaving or self._wire.shaking_hands:
             return False
         self._stream.receive_eof()
         self._flush()
@@ -122,15 +117,15 @@ class AuthorityConnection(asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         if not self._leaving:
             self._reading.stop(Against.WRITING)
-            self._deadline = self._service.clock() + self._service.patience.reading
+            self._deadline.write()
 
     def resume_writing(self) -> None:
         if not self._leaving:
-            self._deadline = self._service.clock() + self._service.patience.idle
+            self._deadline.idle()
             self._reading.go_on(Against.WRITING)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
+        self._wire.lost()
         self._leaving = True
         self._reading.lost()
         self._connections.discard(self)
@@ -150,20 +145,20 @@ class AuthorityConnection(asyncio.BufferedProtocol):
 
     def tend(self, now: float) -> None:
         """End the connection where its time is up."""
-        if now < self._deadline or self._transport is None:
+        if not self._deadline.is_over(now):
             return
         against = self._reading.against
         if self._leaving or against & Against.WRITING:
-            self._transport.abort()
+            self._wire.abort()
         elif against or self._stream.pending:
-            self._deadline = now + self._service.patience.idle
+            self._deadline.idle()
         else:
             self.close("connection-timeout")
 
     def close(self, condition: str) -> None:
         """End the stream with a stream error."""
         if not self._leaving:
-            if self._tls is not None and not self._tls.established:
+            if self._wire.shaking_hands:
                 self._leave()
                 return
             self._stream.close(condition)
@@ -171,33 +166,19 @@ class AuthorityConnection(asyncio.BufferedProtocol):
 
     # inside
 
-    def _decrypt(self, tls: TlsLayer, data: bytes) -> bytes | None:
-        """The plain text in `data`; None when the session broke."""
-        established = tls.established
+    def _decrypt(self, data: bytes) -> bytes | None:
+        """The plain text in `data`; None when TLS broke."""
+        secured = self._wire.secured
         try:
-            plain = tls.receive(data)
+            plain = self._wire.receive(data)
         except ssl.SSLError:
             self._tls_failed()
             return None
-        if tls.established and not established:
+        if self._wire.secured and not secured:
             self._service.counts["tls"] += 1
             if not self._direct_tls:
                 self._stream.tls_established()
         return plain
-
-    def _note_progress(self, data: bytes) -> None:
-        """Put off the deadline: to the next header, the end of this element, or the next one."""
-        patience, parts = self._service.patience, self._stream.parts
-        if parts != self._parts:
-            self._parts = parts
-            self._halfway = False
-            self._deadline = self._service.clock() + patience.idle
-        elif parts and data and not self._halfway:
-            if data.strip(_WHITE_SPACE):
-                self._halfway = True
-                self._deadline = self._service.clock() + patience.element
-            else:
-                self._deadline = self._service.clock() + patience.idle
 
     def _flush(self) -> int:
         """Write what the stream has to say, dispatch its events; return how many there were."""
@@ -256,67 +237,48 @@ class AuthorityConnection(asyncio.BufferedProtocol):
 
     def _turn_away(self) -> None:
         """End it at once: those who come too often must not stay for their goodbye."""
-        assert self._transport is not None
         self._service.counts["turned-away"] += 1
         self._leaving = True
-        self._deadline = self._service.clock() + self._service.patience.leaving
+        self._deadline.leave()
         if not self._direct_tls:
             self._stream.close("resource-constraint")
-            self._write(self._stream.data_to_send())
-        self._transport.close()
+            self._wire.send(self._stream.data_to_send())
+        self._wire.close()
 
     def _start_tls(self) -> None:
         self._charge(self._service.price.tls_handshake)
-        self._deadline = self._service.clock() + self._service.patience.negotiating
-        self._halfway = False
-        self._parts = 0
-        self._stream.parts = 0
+        self._deadline.negotiate()
         contexts = self._service.contexts
         if not contexts.usable:  # a new configuration has none, and the stream began before it
             self._tls_failed()
             return
         try:
-            self._tls = TlsLayer(contexts.entrance(), None)
+            self._wire.start_tls(contexts.entrance())
         except (ssl.SSLError, ValueError):
             self._tls_failed()
 
     def _tls_failed(self) -> None:
         self._service.counts["tls-failed"] += 1
-        if self._tls is not None:
-            self._write(self._tls.data_to_send())  # the alert
         self._leave()
 
     def _send(self, data: bytes) -> None:
-        if self._tls is None:
-            self._write(data)
-            return
-        if self._tls.established:
-            try:
-                self._tls.send(data)
-            except ssl.SSLError:
-                self._tls_failed()
-                return
-        self._write(self._tls.data_to_send())
-
-    def _write(self, data: bytes) -> None:
-        if data and self._transport is not None:
-            self._transport.write(data)
+        try:
+            self._wire.send(data)
+        except ssl.SSLError:
+            self._tls_failed()
 
     def _leave(self) -> None:
         """Say that nothing follows, and wait a little for the peer to end the connection, or what
         it has not read yet could be lost (RFC 6120 §4.4)."""
-        if self._leaving or self._transport is None:
+        if self._leaving:
             return
         self._leaving = True
-        self._deadline = self._service.clock() + self._service.patience.leaving
-        if self._tls is not None and self._tls.established:
-            self._tls.close()
-            self._write(self._tls.data_to_send())
+        self._deadline.leave()
         try:
-            self._transport.write_eof()
+            self._wire.end()
             self._reading.end()
         except OSError:  # the peer is gone already
-            self._transport.abort()
+            self._wire.abort()
 
     def _charge(self, price: float) -> None:
         """Charge the peer's network; stop reading for as long as it owes."""
