@@ -1,8 +1,9 @@
 """The admin API under load, with the daemon answering handshakes beside it.
 
 Handshakes (an issue and a verify each) come over a component link at a steady rate, first alone,
-then beside each API load. Told are requests per second and times of the API, and what it costs
-the handshakes: their median and 99th percentile beside it.
+then beside each API load. Told are requests per second, times and CPU time of the API, and what it
+costs the handshakes: their median and 99th percentile beside it. The CPU time of a request is that
+of daemon and key service less what as many handshakes took when they were alone.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from tempfile import TemporaryDirectory
 
 import aiohttp
 
-from bench.comparison import MEDIAN, P99, RATE, Comparison, Line
+from bench import cpu
+from bench.comparison import CPU_OF_ALL, MEDIAN, P99, RATE, Comparison, Line
 from bench.link_server import DOMAIN, LinkServer
 from bench.run import Run
 from bench.sample import Sample, summary
@@ -66,20 +68,26 @@ async def compare(run: Run) -> list[Comparison]:
     seconds, rate = (0.4, 50.0) if run.quick else (5.0, HANDSHAKES_PER_SECOND)
     requests: dict[str, list[Sample]] = {}
     handshakes: dict[str, list[Sample]] = {}
-    async with _daemon() as (link, session):
+    async with _daemon() as (link, session, pids):
         running = asyncio.ensure_future(link.shake_hands(rate))
         await asyncio.sleep(min(1.0, seconds))  # warm up
         for _ in run.each_round():
+            handshake_seconds = 0.0
             for name, request in {_ALONE: None, **LOADS}.items():
-                failed = link.failed
+                failed, meter = link.failed, cpu.Meter(pids)
                 took, refused = await _load(request, link, session, seconds)
-                if request is not None:
-                    requests.setdefault(name, []).append(summary(took, refused, seconds))
-                sample = summary(list(link.seconds), link.failed - failed, seconds)
+                used, shaken = sum(meter.read().values()), list(link.seconds)
+                if request is None:
+                    handshake_seconds = used / len(shaken)
+                else:
+                    beside = used - handshake_seconds * len(shaken)
+                    answered = summary(took, refused, seconds)
+                    answered.cpu_seconds = {"daemon and key service": max(0.0, beside)}
+                    requests.setdefault(name, []).append(answered)
+                sample = summary(shaken, link.failed - failed, seconds)
                 handshakes.setdefault(name, []).append(sample)
         running.cancel()
     alone = handshakes.pop(_ALONE)
-    shaken = f"handshakes at {rate:g}/s"
     return [
         Comparison(
             "admin API, one request at a time",
@@ -87,10 +95,10 @@ async def compare(run: Run) -> list[Comparison]:
             "",
             base={},
             ours=requests,
-            lines=[Line(name, measure) for name in LOADS for measure in (RATE, P99)],
+            lines=[Line(name, measure) for name in LOADS for measure in (RATE, P99, CPU_OF_ALL)],
         ),
         Comparison(
-            f"{shaken} beside it",
+            f"handshakes at {rate:g}/s beside it",
             "alone",
             "beside requests",
             base=dict.fromkeys(handshakes, alone),
@@ -122,7 +130,8 @@ async def _load(
 
 
 @asynccontextmanager
-async def _daemon() -> AsyncIterator[tuple[LinkServer, aiohttp.ClientSession]]:
+async def _daemon() -> AsyncIterator[tuple[LinkServer, aiohttp.ClientSession, dict[str, int]]]:
+    """Yield the server's end of its link, a client of its API, and the ids of its processes."""
     with TemporaryDirectory(prefix="bench-api-") as name:
         folder = Path(name)
         async with LinkServer() as link:
@@ -147,6 +156,7 @@ async def _daemon() -> AsyncIterator[tuple[LinkServer, aiohttp.ClientSession]]:
                 async with aiohttp.ClientSession(
                     "http://localhost", connector=connector, headers=headers
                 ) as session:
-                    yield link, session
+                    (keyd,) = cpu.children(process.pid)
+                    yield link, session, {"server": process.pid, "keyd": keyd}
             finally:
                 await process.stop(grace_seconds=10)
