@@ -71,6 +71,29 @@ class Guests:
         self._stack.callback(stream.abort)
         return stream
 
+    async def federate(self) -> RawPeer:
+        """First stanzas to and from a peer never seen before, which is returned."""
+        peer = await self.peer()
+        juliet = await self.log_in("juliet")
+        await juliet.send(message(to=f"romeo@{peer.domain}", text="who decides?"))
+        await peer.next_stanza()
+        stream = await self.stream(peer)
+        assert (await peer.authenticate(stream, target=CAPULET)).get("type") == "valid"
+        return peer
+
+    async def key_shown_to(self, peer: RawPeer) -> dict[str, str]:
+        """Have the server send `peer` a key, and return what a verify request asks about it."""
+        peer.on_result = peer.ignore
+        nurse = await self.log_in("nurse")
+        await nurse.send(message(to=f"romeo@{peer.domain}", text="hello"))
+        stream, element = await peer.next_request("result")
+        return {
+            "sender": CAPULET,
+            "target": peer.domain,
+            "stream": stream.sent_headers[-1]["id"],
+            "key": element.text or "",
+        }
+
     async def delivered_to(self, juliet: RawStream) -> list[str]:
         """The bodies of the messages that reached juliet until now.
 

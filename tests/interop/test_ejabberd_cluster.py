@@ -102,23 +102,9 @@ async def connect(peer: RawPeer, node: Node) -> RawStream:
     return await peer.connect(node.address, node.s2s_port, target=CAPULET)
 
 
-async def key_shown_to(peer: RawPeer, visit: Visit) -> dict[str, str]:
-    """Have the first node send `peer` a key, and return what a verify request asks about it."""
-    peer.on_result = peer.ignore
-    nurse = await visit.log_in("nurse")
-    await nurse.send(message(to=f"romeo@{peer.domain}", text="hello"))
-    stream, element = await peer.next_request("result")
-    return {
-        "sender": CAPULET,
-        "target": peer.domain,
-        "stream": stream.sent_headers[-1]["id"],
-        "key": element.text or "",
-    }
-
-
 async def test_node_that_did_not_issue_a_key_confirms_it(world: Cluster, visit: Visit) -> None:
     peer = await visit.peer()
-    shown = await key_shown_to(peer, visit)
+    shown = await visit.key_shown_to(peer)
     await visit.decided("issue", sender=CAPULET, target=peer.domain, outcome="valid")
     stream = await connect(peer, world.second)
     visit.turn_to(world.second_sidecar)
@@ -150,7 +136,7 @@ async def test_node_without_a_sidecar_asks_the_one_of_the_other_node(
     world: Cluster, visit: Visit
 ) -> None:
     peer = await visit.peer()
-    shown = await key_shown_to(peer, visit)
+    shown = await visit.key_shown_to(peer)
     await world.second_sidecar.kill()
     await world.second.server.evaluate(
         f"""Wait = fun Wait() ->

@@ -9,7 +9,7 @@ import pytest_asyncio
 from conftest import open_world
 from ejabberd_host import EjabberdHost
 from host_servers import CAPULET, PASSWORD, SIDECAR, HostSettings
-from world import Visit, World, message
+from world import Visit, World
 
 from sidecar.lab.sidecar import EJABBERD_MODULE
 
@@ -45,15 +45,7 @@ async def world() -> AsyncIterator[World]:
 
 
 async def test_file_of_the_readme_bolts_the_sidecar_on(visit: Visit) -> None:
-    peer = await visit.peer()
-    juliet = await visit.log_in("juliet")
-    await juliet.send(message(to=f"romeo@{peer.domain}", text="who decides?"))
-    await peer.next_stanza()
-    stream = await visit.stream(peer)
-    assert (await peer.authenticate(stream, target=CAPULET)).get("type") == "valid"
-    await visit.decided("issue", sender=CAPULET, target=peer.domain, outcome="valid")
-    await visit.decided("check", sender=peer.domain, target=CAPULET, outcome="valid")
-    assert visit.stock_acts() == []
+    await visit.federate_by_sidecar()
 
 
 async def test_its_access_rule_alone_keeps_users_away(visit: Visit) -> None:

@@ -22,24 +22,11 @@ async def world(host_kind: Callable[[HostSettings], HostServer]) -> AsyncIterato
         yield opened
 
 
-async def federate(visit: Visit) -> None:
-    """First stanzas to and from a peer never seen before, decided by `visit.sidecar`."""
-    peer = await visit.peer()
-    juliet = await visit.log_in("juliet")
-    await juliet.send(message(to=f"romeo@{peer.domain}", text="who decides?"))
-    await peer.next_stanza()
-    stream = await visit.stream(peer)
-    assert (await peer.authenticate(stream, target=CAPULET)).get("type") == "valid"
-    await visit.decided("issue", sender=CAPULET, target=peer.domain, outcome="valid")
-    await visit.decided("check", sender=peer.domain, target=CAPULET, outcome="valid")
-    assert visit.stock_acts() == []
-
-
 async def test_second_sidecar_takes_over_and_confirms_the_keys_of_the_first(
     visit: Visit,
 ) -> None:
     first, second = visit.sidecar, visit.world.sidecars[SECOND]
-    await federate(visit)
+    await visit.federate_by_sidecar()
     peer = await visit.peer()
     peer.on_result = peer.ignore
     juliet = await visit.log_in("juliet")
@@ -57,11 +44,11 @@ async def test_second_sidecar_takes_over_and_confirms_the_keys_of_the_first(
         key=element.text or "",
     )
     assert (await stream.receive(VERIFY)).get("type") == "valid"
-    await federate(visit)
+    await visit.federate_by_sidecar()
 
     await first.start()
     visit.turn_to(first)
-    await federate(visit)
+    await visit.federate_by_sidecar()
 
 
 async def test_check_of_a_killed_sidecar_is_answered_by_the_other(visit: Visit) -> None:

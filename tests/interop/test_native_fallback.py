@@ -27,23 +27,14 @@ async def outage(visit: Visit) -> AsyncIterator[None]:
     await visit.sidecar.start()
 
 
-async def federate(visit: Visit) -> None:
-    peer = await visit.peer()
-    juliet = await visit.log_in("juliet")
-    await juliet.send(message(to=f"romeo@{peer.domain}", text="who decides?"))
-    await peer.next_stanza()
-    stream = await visit.stream(peer)
-    assert (await peer.authenticate(stream, target=CAPULET)).get("type") == "valid"
-
-
 async def test_sidecar_decides_while_it_is_there(visit: Visit) -> None:
-    await federate(visit)
+    await visit.federate()
     assert len(visit.decisions()) == 2
     assert visit.stock_acts() == []
 
 
 async def test_stock_dialback_decides_while_it_is_not(visit: Visit, outage: None) -> None:
-    await federate(visit)
+    await visit.federate()
     assert visit.decisions() == []
     await visit.stock_acted()
 
@@ -96,7 +87,7 @@ async def test_sidecar_that_was_silent_is_not_waited_for_again(visit: Visit) -> 
     """The check follows an issue that nobody answered; waiting for it too would take too long."""
     visit.sidecar.signal(signal.SIGSTOP)
     try:
-        await federate(visit)
+        await visit.federate()
     finally:
         visit.sidecar.signal(signal.SIGCONT)
     await visit.stock_acted()

@@ -30,20 +30,6 @@ async def world(host_kind: Callable[[HostSettings], HostServer]) -> AsyncIterato
         yield opened
 
 
-async def assert_federates(visit: Visit, user: str = "juliet") -> None:
-    """A peer never seen before: first stanzas in both directions, decided by the sidecar."""
-    peer = await visit.peer("after")
-    client = await visit.log_in(user)
-    await client.send(message(to=f"romeo@{peer.domain}", text="are you back?"))
-    await peer.next_stanza()
-    stream = await visit.stream(peer)
-    answer = await peer.authenticate(stream, target=CAPULET)
-    assert answer.get("type") == "valid"
-    await visit.decided("issue", sender=CAPULET, target=peer.domain, outcome="valid")
-    await visit.decided("check", sender=peer.domain, target=CAPULET, outcome="valid")
-    assert visit.stock_acts() == []
-
-
 async def assert_refused_for_now(peer: RawPeer, stream: RawStream) -> None:
     await peer.request(stream, target=CAPULET)
     answer = await stream.receive(RESULT, timeout_seconds=AT_ONCE_SECONDS)
@@ -57,27 +43,13 @@ async def assert_bounces(juliet: RawStream, to: str) -> None:
     assert bounced.get("type") == "error"
 
 
-async def key_shown_to(peer: RawPeer, visit: Visit) -> dict[str, str]:
-    """Have the host server send `peer` a key, and return what a verify request asks about it."""
-    peer.on_result = peer.ignore
-    nurse = await visit.log_in("nurse")
-    await nurse.send(message(to=f"romeo@{peer.domain}", text="hello"))
-    stream, element = await peer.next_request("result")
-    return {
-        "sender": CAPULET,
-        "target": peer.domain,
-        "stream": stream.sent_headers[-1]["id"],
-        "key": element.text or "",
-    }
-
-
 async def test_stopped_sidecar_gives_errors_and_a_new_one_serves_the_same_streams(
     visit: Visit,
 ) -> None:
     peer, unknown = await visit.peer(), await visit.peer("unknown")
     juliet = await visit.log_in("juliet")
     stream = await visit.stream(peer)
-    shown = await key_shown_to(await visit.peer("shown"), visit)
+    shown = await visit.key_shown_to(await visit.peer("shown"))
 
     await visit.sidecar.stop()
     await visit.host.sidecar_gone(SIDECAR)
@@ -94,7 +66,7 @@ async def test_stopped_sidecar_gives_errors_and_a_new_one_serves_the_same_stream
     assert (await stream.receive(VERIFY)).get("type") == "valid"
     await juliet.send(message(to=f"romeo@{unknown.domain}", text="and now?"))
     await unknown.next_stanza()
-    await assert_federates(visit)
+    await visit.federate_by_sidecar()
 
 
 async def test_sidecar_killed_while_its_check_waits_for_a_slow_peer(visit: Visit) -> None:
@@ -111,14 +83,14 @@ async def test_sidecar_killed_while_its_check_waits_for_a_slow_peer(visit: Visit
     peer.on_verify = peer.verify_honestly
     await visit.sidecar.start()
     assert (await peer.authenticate(stream, target=CAPULET)).get("type") == "valid"
-    await assert_federates(visit)
+    await visit.federate_by_sidecar()
 
 
 async def test_sidecar_killed_with_every_kind_of_request_in_flight(visit: Visit) -> None:
     peer, unknown = await visit.peer(), await visit.peer("unknown")
     juliet = await visit.log_in("juliet")
     stream = await visit.stream(peer)
-    shown = await key_shown_to(await visit.peer("shown"), visit)
+    shown = await visit.key_shown_to(await visit.peer("shown"))
 
     visit.sidecar.signal(signal.SIGSTOP)
     await juliet.send(message(to=f"romeo@{unknown.domain}", text="in flight"))
@@ -142,17 +114,17 @@ async def test_sidecar_killed_with_every_kind_of_request_in_flight(visit: Visit)
     assert (await stream.receive(VERIFY)).get("type") == "valid"
     await juliet.send(message(to=f"romeo@{unknown.domain}", text="and now?"))
     await unknown.next_stanza()
-    await assert_federates(visit)
+    await visit.federate_by_sidecar()
 
 
 async def test_restarted_server_is_served_again(visit: Visit) -> None:
-    await assert_federates(visit)
+    await visit.federate_by_sidecar()
     before = visit.sidecar.output.mark()
     await visit.host.stop()
     await visit.host.start()
     visit.host_mark = visit.host.output.mark()
     await visit.sidecar.wait_linked(SIDECAR, after=before, timeout_seconds=60)
-    await assert_federates(visit)
+    await visit.federate_by_sidecar()
 
 
 async def test_stranger_on_the_component_port_of_a_stopped_server_gets_nothing(
@@ -171,7 +143,7 @@ async def test_stranger_on_the_component_port_of_a_stopped_server_gets_nothing(
     await visit.host.start()
     visit.host_mark = visit.host.output.mark()
     await visit.sidecar.wait_linked(SIDECAR, after=before, timeout_seconds=60)
-    await assert_federates(visit)
+    await visit.federate_by_sidecar()
 
 
 async def test_module_reloaded_with_a_check_in_flight(visit: Visit) -> None:
@@ -187,7 +159,7 @@ async def test_module_reloaded_with_a_check_in_flight(visit: Visit) -> None:
     await peer.verify_honestly(asking, element)  # too late: it authenticates nobody
     peer.on_verify = peer.verify_honestly
     assert (await peer.authenticate(stream, target=CAPULET)).get("type") == "valid"
-    await assert_federates(visit)
+    await visit.federate_by_sidecar()
 
 
 async def test_module_reloaded_with_our_own_key_under_way(visit: Visit) -> None:
@@ -209,25 +181,25 @@ async def test_module_reloaded_with_our_own_key_under_way(visit: Visit) -> None:
     assert (await stream.receive(VERIFY)).get("type") == "valid"
     await peer.accept_result(outbound, element)
     await peer.next_stanza()
-    await assert_federates(visit)
+    await visit.federate_by_sidecar()
 
 
 async def test_killed_key_service_comes_back_and_remembers_its_keys(visit: Visit) -> None:
     peer = await visit.peer()
-    shown = await key_shown_to(peer, visit)
+    shown = await visit.key_shown_to(peer)
     stream = await visit.stream(peer)
     before = visit.sidecar.output.mark()
     child_running(visit.sidecar.pid, "sidecar.keyd").kill()
     await visit.sidecar.output.wait_for(KEYD_IS_BACK, after=before)
     await stream.db_verify(**shown)
     assert (await stream.receive(VERIFY)).get("type") == "valid"
-    await assert_federates(visit)
+    await visit.federate_by_sidecar()
 
 
 async def test_key_service_killed_with_requests_in_flight(visit: Visit) -> None:
     unknown = await visit.peer("unknown")
     shown_peer = await visit.peer()
-    shown = await key_shown_to(shown_peer, visit)
+    shown = await visit.key_shown_to(shown_peer)
     stream = await visit.stream(shown_peer)
     juliet = await visit.log_in("juliet")
 
@@ -248,13 +220,13 @@ async def test_key_service_killed_with_requests_in_flight(visit: Visit) -> None:
     assert (await stream.receive(VERIFY)).get("type") == "valid"
     await juliet.send(message(to=f"romeo@{unknown.domain}", text="and now?"))
     await unknown.next_stanza()
-    await assert_federates(visit)
+    await visit.federate_by_sidecar()
 
 
 async def test_suspended_key_service_gives_an_error_in_time(visit: Visit) -> None:
     """It does not answer at all, and nobody waits longer than a peer would."""
     peer = await visit.peer()
-    shown = await key_shown_to(peer, visit)
+    shown = await visit.key_shown_to(peer)
     stream = await visit.stream(peer)
     keyd = child_running(visit.sidecar.pid, "sidecar.keyd")
     keyd.suspend()
@@ -266,4 +238,4 @@ async def test_suspended_key_service_gives_an_error_in_time(visit: Visit) -> Non
         keyd.resume()
     await stream.db_verify(**shown)
     assert (await stream.receive(VERIFY)).get("type") == "valid"
-    await assert_federates(visit)
+    await visit.federate_by_sidecar()

@@ -26,18 +26,8 @@ async def redo(visit: Visit) -> None:
     visit.turn_to(visit.sidecar)
 
 
-async def federate(visit: Visit) -> None:
-    """First stanzas to and from a peer never seen before."""
-    peer = await visit.peer()
-    juliet = await visit.log_in("juliet")
-    await juliet.send(message(to=f"romeo@{peer.domain}", text="who decides?"))
-    await peer.next_stanza()
-    stream = await visit.stream(peer)
-    assert (await peer.authenticate(stream, target=CAPULET)).get("type") == "valid"
-
-
 async def test_stock_dialback_takes_over_and_gives_back(visit: Visit) -> None:
-    await federate(visit)
+    await visit.federate()
     assert len(visit.decisions()) == 2
     assert visit.stock_acts() == []
 
@@ -45,12 +35,12 @@ async def test_stock_dialback_takes_over_and_gives_back(visit: Visit) -> None:
     async with asyncio.timeout(10):  # hung up on: it need not find out by its keep-alive
         await visit.host.sidecar_gone(SIDECAR)
     visit.turn_to(visit.sidecar)
-    await federate(visit)
+    await visit.federate()
     assert visit.decisions() == []
     await visit.stock_acted()
 
     await redo(visit)
-    await federate(visit)
+    await visit.federate()
     assert len(visit.decisions()) == 2
     assert visit.stock_acts() == []
 

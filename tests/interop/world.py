@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from guests import MESSAGE, Guests, body, message
-from host_servers import HostServer
+from host_servers import CAPULET, HostServer
 
 from sidecar.lab.network import Network
 from sidecar.lab.process import Process
@@ -119,6 +119,13 @@ class Visit(Guests):
         pattern = rf"\b{job} {re.escape(sender)} -> {re.escape(target)} {outcome}"
         line = await self.sidecar.output.wait_for(pattern, after=self.sidecar_mark)
         return line.text
+
+    async def federate_by_sidecar(self) -> None:
+        """First stanzas to and from a peer never seen before, decided by `sidecar` alone."""
+        peer = await self.federate()
+        await self.decided("issue", sender=CAPULET, target=peer.domain, outcome="valid")
+        await self.decided("check", sender=peer.domain, target=CAPULET, outcome="valid")
+        assert self.stock_acts() == []
 
     def stock_acts(self) -> list[str]:
         """What the server's own dialback did during this visit."""
