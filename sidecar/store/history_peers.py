@@ -27,10 +27,11 @@ _COUNTS = (
     f" SUM({_THROUGH} AND mechanism = 'dialback'), SUM({_THROUGH} AND mechanism = 'external'),"
     " MAX(updated_ms) FROM handshake WHERE %s GROUP BY peer, incoming ORDER BY peer, incoming DESC"
 )
+# The + keeps SQLite from going through all failures there are instead of those of some peers.
 _LAST_FAILURES = (
     "SELECT peer, role = 'receiving' AS incoming, MAX(id), updated_ms,"
     " COALESCE(reason, condition, outcome) FROM handshake"
-    " WHERE outcome IN ('invalid', 'error') AND %s GROUP BY peer, incoming"
+    " WHERE +outcome IN ('invalid', 'error') AND %s GROUP BY peer, incoming"
 )
 _PEERS = "SELECT DISTINCT peer FROM handshake WHERE %s ORDER BY peer LIMIT ?"
 _NEEDING = (
