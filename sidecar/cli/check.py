@@ -12,7 +12,7 @@ from sidecar.cli.check_config import check_config
 from sidecar.cli.config_option import EXIT_CONFIG, config_option, load_or_exit
 from sidecar.cli.probing import fail_on_option, finish, probe_here
 from sidecar.names import Domain
-from sidecar.s2s.probe import Depth
+from sidecar.s2s.probe.prober import Depth
 
 
 @click.group()

@@ -18,7 +18,7 @@ from sidecar.config import Config
 from sidecar.errors import InvalidValue
 from sidecar.names import Domain
 from sidecar.operations.probe_report import ProbeReport
-from sidecar.s2s.probe import Depth
+from sidecar.s2s.probe.prober import Depth
 
 
 def _parse(_: click.Context, __: click.Parameter, value: str | None) -> Domain | None:

@@ -16,8 +16,8 @@ from sidecar.names import Domain
 from sidecar.operations.probe_report import ProbeReport
 from sidecar.s2s.credentials import Credentials
 from sidecar.s2s.evidence import Certificates, utc_now
-from sidecar.s2s.probe import Depth, Prober
-from sidecar.s2s.probe_report import report_of
+from sidecar.s2s.probe.prober import Depth, Prober
+from sidecar.s2s.probe.report import report_of
 from sidecar.s2s.resolver import Resolver
 
 _Command = Callable[..., Any]

@@ -15,10 +15,10 @@ from sidecar.operations.probe_report import ProbeReport
 from sidecar.s2s.address_budget import AddressBudget, DialLimits
 from sidecar.s2s.credentials import Credentials
 from sidecar.s2s.evidence import Certificates, utc_now
-from sidecar.s2s.probe import Depth, Prober
-from sidecar.s2s.probe_findings import Rule
-from sidecar.s2s.probe_report import report_of
-from sidecar.s2s.probe_stream import Trouble
+from sidecar.s2s.probe.findings import Rule
+from sidecar.s2s.probe.prober import Depth, Prober
+from sidecar.s2s.probe.report import report_of
+from sidecar.s2s.probe.stream import Trouble
 from sidecar.s2s.resolver import Resolver
 
 log = logging.getLogger(__name__)

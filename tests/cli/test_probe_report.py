@@ -12,7 +12,7 @@ from sidecar.operations.probe_report import (
     ProbeFinding,
     ProbeReport,
 )
-from sidecar.s2s.probe_findings import Rule
+from sidecar.s2s.probe.findings import Rule
 
 CONNECTION = {
     "place": "192.0.2.1:5269",

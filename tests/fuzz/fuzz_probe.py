@@ -14,8 +14,8 @@ import sys
 from sidecar.jobs import Issue
 from sidecar.names import DialbackKey, Domain
 from sidecar.s2s.evidence import Certificates, utc_now
-from sidecar.s2s.probe_judging import judge_connection
-from sidecar.s2s.probe_stream import ProbeStream
+from sidecar.s2s.probe.judging import judge_connection
+from sidecar.s2s.probe.stream import ProbeStream
 from sidecar.s2s.tls import client_context
 
 CAPULET, MONTAGUE = Domain.parse("capulet.example"), Domain.parse("montague.example")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from sidecar.s2s.probe_findings import Rule
+from sidecar.s2s.probe.findings import Rule
 
 TESTS = Path(__file__).parents[1]
 DOCUMENT = (TESTS.parent / "docs" / "checking.md").read_text()

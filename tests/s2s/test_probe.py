@@ -39,9 +39,9 @@ from sidecar.s2s.address_budget import AddressBudget, DialLimits
 from sidecar.s2s.credentials import Credentials
 from sidecar.s2s.evidence import Certificates, utc_now
 from sidecar.s2s.failures import Failure, Reason
-from sidecar.s2s.probe import Depth, Probe, Prober
-from sidecar.s2s.probe_findings import Rule
-from sidecar.s2s.probe_report import report_of
+from sidecar.s2s.probe.findings import Rule
+from sidecar.s2s.probe.prober import Depth, Probe, Prober
+from sidecar.s2s.probe.report import report_of
 from sidecar.s2s.resolver import Resolver
 
 CAPULET, MONTAGUE = Domain.parse("capulet.example"), Domain.parse("montague.example")

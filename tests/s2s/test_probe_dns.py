@@ -10,8 +10,8 @@ from sidecar.lab.addresses import fresh_address
 from sidecar.lab.dns import DnsServer
 from sidecar.lab.script import Fail, Slow
 from sidecar.names import Domain
-from sidecar.s2s.probe_dns import DnsProbe
-from sidecar.s2s.probe_findings import Finding
+from sidecar.s2s.probe.dns import DnsProbe
+from sidecar.s2s.probe.findings import Finding
 from sidecar.s2s.resolver import Resolver
 
 CAPULET = Domain.parse("capulet.example")

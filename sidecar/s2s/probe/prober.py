@@ -15,10 +15,10 @@ from sidecar.s2s.credentials import Credentials
 from sidecar.s2s.dial import dial, place_of
 from sidecar.s2s.evidence import Certificates
 from sidecar.s2s.failures import Failure, Reason
-from sidecar.s2s.probe_dns import DnsProbe
-from sidecar.s2s.probe_findings import Finding, Rule, Severity
-from sidecar.s2s.probe_judging import judge_connection
-from sidecar.s2s.probe_stream import IssueKey, ProbeStream, Seen
+from sidecar.s2s.probe.dns import DnsProbe
+from sidecar.s2s.probe.findings import Finding, Rule, Severity
+from sidecar.s2s.probe.judging import judge_connection
+from sidecar.s2s.probe.stream import IssueKey, ProbeStream, Seen
 from sidecar.s2s.resolver import Resolver
 from sidecar.s2s.srv import Target
 

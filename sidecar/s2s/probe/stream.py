@@ -27,7 +27,7 @@ from sidecar.protocol.stream import (
     write_header,
 )
 from sidecar.protocol.xml import Element, StreamEnd, StreamPart, StreamStart, XmlStream
-from sidecar.s2s.probe_findings import Rule
+from sidecar.s2s.probe.findings import Rule
 from sidecar.s2s.tls import chain_of
 
 _READ_BYTES = 16_384

@@ -12,8 +12,8 @@ from sidecar.names import Domain
 from sidecar.pkix.flaws import Flawed
 from sidecar.pkix.names import UNREADABLE
 from sidecar.s2s.evidence import Certificates
-from sidecar.s2s.probe_findings import Finding, Rule
-from sidecar.s2s.probe_stream import Seen
+from sidecar.s2s.probe.findings import Finding, Rule
+from sidecar.s2s.probe.stream import Seen
 
 _ENDS_SOON = timedelta(days=14)
 _FLAW_RULES = {rule.id: rule for rule in Rule if rule.id.startswith("certificate-")}

@@ -9,8 +9,8 @@ from sidecar.operations.probe_report import (
     ProbeReport,
 )
 from sidecar.pkix.pins import pin_of
-from sidecar.s2s.probe import Probe, ProbedTarget
-from sidecar.s2s.probe_stream import Seen
+from sidecar.s2s.probe.prober import Probe, ProbedTarget
+from sidecar.s2s.probe.stream import Seen
 
 
 def report_of(probe: Probe) -> ProbeReport:

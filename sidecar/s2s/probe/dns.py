@@ -11,7 +11,7 @@ from sidecar.names import Domain
 from sidecar.s2s.address_policy import is_literal
 from sidecar.s2s.dial import place_of
 from sidecar.s2s.failures import Failure, Reason
-from sidecar.s2s.probe_findings import Finding, Rule
+from sidecar.s2s.probe.findings import Finding, Rule
 from sidecar.s2s.resolver import FALLBACK_PORT, SERVICES, Resolver
 from sidecar.s2s.srv import MAX_TARGETS, SrvRecord, Target, order
 
