@@ -49,10 +49,13 @@ def client_context(*, direct: bool = False) -> ssl.SSLContext:
 
 
 class ReceivingServer:
-    """`async with ReceivingServer(address, port) as peer`."""
+    """`async with ReceivingServer(address, port) as peer`, maybe from another address."""
 
-    def __init__(self, address: str, port: int, *, direct_tls: bool = False) -> None:
+    def __init__(
+        self, address: str, port: int, *, direct_tls: bool = False, source: str | None = None
+    ) -> None:
         self._place = (address, port)
+        self._source = None if source is None else (source, 0)
         self._direct_tls = direct_tls
         self.said = ""
 
@@ -62,6 +65,7 @@ class ReceivingServer:
             *self._place,
             ssl=context,
             server_hostname="capulet.example" if context else None,
+            local_addr=self._source,
         )
         return self
 

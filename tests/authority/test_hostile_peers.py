@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,20 @@ async def test_handshake_of_tls_that_never_ends_is_ended(tmp_path: Path) -> None
             assert "<proceed" in await peer.end()
         async with ReceivingServer(place.address, place.tls_port) as peer:
             assert await peer.end() == ""
+
+
+async def test_handshake_of_tls_that_stops_halfway_is_ended_in_the_same_time(
+    tmp_path: Path,
+) -> None:
+    patience = Patience(negotiating=0.5, idle=60, leaving=0.3)
+    half_a_client_hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100)
+    async with listening(tmp_path, patience=patience) as place:
+        async with ReceivingServer(place.address, place.port) as peer:
+            await peer.open()
+            peer.send(STARTTLS)
+            await peer.until("<proceed")
+            peer.writer.write(half_a_client_hello)
+            await peer.end()
 
 
 async def test_garbage_for_tls_is_ended(tmp_path: Path) -> None:
@@ -144,6 +159,62 @@ async def test_too_many_connections_from_one_network_are_turned_away(tmp_path: P
                 await again.open()
         assert place.listener.state is not None
         assert place.listener.state.counts["turned-away"] == 2
+
+
+CROWD, OTHER = "127.77.1.1", "127.77.2.1"
+
+
+async def test_network_with_all_places_makes_way_for_another(tmp_path: Path) -> None:
+    async with listening(tmp_path, connections=4, connections_per_network=4) as place:
+        async with AsyncExitStack() as stack:
+
+            async def connect(source: str, *, direct_tls: bool = False) -> ReceivingServer:
+                port = place.tls_port if direct_tls else place.port
+                peer = ReceivingServer(place.address, port, direct_tls=direct_tls, source=source)
+                await stack.enter_async_context(peer)
+                await peer.open()
+                return peer
+
+            crowd = [await connect(CROWD, direct_tls=number % 2 == 1) for number in range(4)]
+            crowd[0].send(verify(RIGHT))  # so that another one is the quietest
+            await crowd[0].until(answer())
+            honest = await connect(OTHER)
+            assert "<resource-constraint " in await crowd[1].end()
+            assert "<resource-constraint " in await (await _turned_away(place, CROWD)).end()
+            second = await connect(OTHER)
+            assert "<resource-constraint " in await crowd[2].end()
+            # Now both have as many, and nobody makes way for anybody.
+            for source in (CROWD, OTHER):
+                await (await _turned_away(place, source)).end()
+            for peer in (honest, second, crowd[0], crowd[3]):
+                peer.send(verify(RIGHT, stream="last"))
+                await peer.until(answer(stream="last"))
+        state = place.listener.state
+        assert state is not None
+        assert (state.counts["made-way"], state.counts["turned-away"]) == (2, 3)
+        await _left(place, 0)
+
+
+async def _turned_away(place: Listening, source: str) -> ReceivingServer:
+    peer = ReceivingServer(place.address, place.port, source=source)
+    await peer.__aenter__()
+    return peer
+
+
+async def test_peer_that_negotiates_or_does_not_read_makes_way_too(tmp_path: Path) -> None:
+    async with listening(tmp_path, connections=2, connections_per_network=2) as place:
+        async with (
+            ReceivingServer(place.address, place.port, source=CROWD) as shaking_hands,
+            ReceivingServer(place.address, place.tls_port, source=CROWD),
+            ReceivingServer(place.address, place.port, source=OTHER) as honest,
+        ):
+            shaking_hands.send(HEADER + STARTTLS)
+            await honest.open()
+            honest.send(verify(RIGHT))
+            await honest.until(answer())
+            state = place.listener.state
+            assert state is not None
+            assert (state.connections, state.counts["made-way"]) == (2, 1)
 
 
 async def test_requests_beyond_what_may_wait_are_answered_later(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ class AuthorityConnection(asyncio.BufferedProtocol):
         transport.set_write_buffer_limits(service.bounds.unread_bytes)
         self._connections.add(self)
         service.counts["connections"] += 1
-        self._entered = service.connection_count.enter(self.network)
+        self._entered = service.connection_count.enter(self)
         if not self._entered:
             self._turn_away()
             return
@@ -98,7 +98,8 @@ class AuthorityConnection(asyncio.BufferedProtocol):
         if plain is None:
             return
         self._stream.receive_data(plain)
-        self._deadline.note(plain, self._stream.parts)
+        if self._deadline.note(plain, self._stream.parts) and self._entered:
+            self._service.connection_count.note_activity(self)
         if self._wire.ended:
             self._stream.receive_eof()
         asked = self._flush()
@@ -129,8 +130,7 @@ class AuthorityConnection(asyncio.BufferedProtocol):
         self._leaving = True
         self._reading.lost()
         self._connections.discard(self)
-        if self._entered:
-            self._service.connection_count.leave(self.network)
+        self._give_place_back()
         for check in self._checks:
             check.cancel()
         self._stream.release()
@@ -164,7 +164,18 @@ class AuthorityConnection(asyncio.BufferedProtocol):
             self._stream.close(condition)
             self._flush()
 
+    def make_way(self) -> None:
+        """Another network has fewer places: give this one back, and end at once."""
+        self._service.counts["made-way"] += 1
+        self._give_place_back()
+        self._end_at_once()
+
     # inside
+
+    def _give_place_back(self) -> None:
+        if self._entered:
+            self._entered = False
+            self._service.connection_count.leave(self)
 
     def _decrypt(self, data: bytes) -> bytes | None:
         """The plain text in `data`; None when TLS broke."""
@@ -236,13 +247,21 @@ class AuthorityConnection(asyncio.BufferedProtocol):
                 self._reading.go_on(Against.PENDING)
 
     def _turn_away(self) -> None:
-        """End it at once: those who come too often must not stay for their goodbye."""
+        """Those who come too often must not stay for their goodbye."""
         self._service.counts["turned-away"] += 1
+        self._end_at_once()
+
+    def _end_at_once(self) -> None:
+        if self._leaving:
+            return
         self._leaving = True
         self._deadline.leave()
-        if not self._direct_tls:
+        if self._reading.against & Against.WRITING:
+            self._wire.abort()
+            return
+        if self._wire.secured or not (self._direct_tls or self._wire.shaking_hands):
             self._stream.close("resource-constraint")
-            self._wire.send(self._stream.data_to_send())
+            self._send(self._stream.data_to_send())
         self._wire.close()
 
     def _start_tls(self) -> None:

@@ -28,16 +28,18 @@ class Deadline:
         self._halfway = False
         self._put_off(self._patience.negotiating)
 
-    def note(self, data: bytes, parts: int) -> None:
-        """`data` came; the stream has `parts` now. To the next header, the end of this element, or
-        the next one."""
+    def note(self, data: bytes, parts: int) -> bool:
+        """`data` came; the stream has `parts` now, and whether these are more is returned. Put off
+        to the next header, the end of this element, or the next one."""
         if parts != self._parts:
             self._parts = parts
             self._halfway = False
             self._put_off(self._patience.idle)
-        elif parts and data and not self._halfway:
+            return True
+        if parts and data and not self._halfway:
             self._halfway = bool(data.strip(_WHITE_SPACE))
             self._put_off(self._patience.element if self._halfway else self._patience.idle)
+        return False
 
     def idle(self) -> None:
         """The next move is the peer's, or ours."""
