@@ -6,7 +6,7 @@ from aiohttp import web
 
 from sidecar.keys.messages import TokenFacts, WhoBears
 from sidecar.operations import Caller, Parts, Refusal
-from sidecar.operations.needs import ask, refuse_if_refused
+from sidecar.operations.parts import ask, refuse_if_refused
 
 _MAX_TOKEN_CHARACTERS = 100
 

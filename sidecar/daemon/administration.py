@@ -25,7 +25,7 @@ from sidecar.metrics import AuthoritySample, LinkSample, Metrics, Snapshot
 from sidecar.names import Domain
 from sidecar.operations import Parts
 from sidecar.operations.events import Events
-from sidecar.operations.needs import AuthorityFacts, LinkFacts, Reloaded
+from sidecar.operations.parts import AuthorityFacts, LinkFacts, Reloaded
 from sidecar.s2s.authority.listener import AuthorityListener
 from sidecar.store import History, PeerRules
 

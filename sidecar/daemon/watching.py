@@ -23,7 +23,7 @@ from sidecar.keys.messages import (
 )
 from sidecar.metrics import AlarmSample, SecretSample
 from sidecar.operations.events import Events
-from sidecar.operations.needs import LinkFacts
+from sidecar.operations.parts import LinkFacts
 from sidecar.operations.secrets import SecretChange
 
 log = logging.getLogger(__name__)

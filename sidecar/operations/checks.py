@@ -11,8 +11,8 @@ from sidecar.keys.scopes import Scope
 from sidecar.names import DialbackKey, DomainPair, StreamId
 from sidecar.operations.caller import Call
 from sidecar.operations.fields import DomainName, Input, Output
-from sidecar.operations.needs import Parts
 from sidecar.operations.operation import Operation
+from sidecar.operations.parts import Parts
 from sidecar.operations.refusals import Refusal
 
 _TIMEOUT_SECONDS = 12.0

@@ -14,8 +14,8 @@ from sidecar.names import Domain
 from sidecar.operations.caller import Call
 from sidecar.operations.fields import Input, Limit, Output, at, at_if
 from sidecar.operations.handshakes import read_history
-from sidecar.operations.needs import Parts
 from sidecar.operations.operation import Operation
+from sidecar.operations.parts import Parts
 
 
 class DialbackPair(Output, frozen=True):

@@ -21,8 +21,8 @@ from sidecar.keys.scopes import Scope
 from sidecar.names import Domain
 from sidecar.operations.caller import Call
 from sidecar.operations.fields import Cursor, Input, Limit, Output, at, to_ms
-from sidecar.operations.needs import Parts, Stored
 from sidecar.operations.operation import Operation
+from sidecar.operations.parts import Parts, Stored
 from sidecar.operations.refusals import Refusal
 
 T = TypeVar("T")

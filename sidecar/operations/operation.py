@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from sidecar.keys.scopes import Scope
 from sidecar.operations.caller import Call
 from sidecar.operations.fields import Input, Output, Resource
-from sidecar.operations.needs import Parts
+from sidecar.operations.parts import Parts
 from sidecar.operations.refusals import Refusal
 
 I = TypeVar("I", bound=Input)  # noqa: E741

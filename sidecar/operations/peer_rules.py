@@ -13,8 +13,8 @@ from sidecar.errors import PolicyUnavailable, shorten
 from sidecar.keys.scopes import Scope
 from sidecar.operations.caller import Call
 from sidecar.operations.fields import at, at_if
-from sidecar.operations.needs import Parts
 from sidecar.operations.operation import Operation
+from sidecar.operations.parts import Parts
 from sidecar.operations.peer_rule_types import (
     NOT_COVERED,
     NewRule,

@@ -10,8 +10,8 @@ from sidecar.keys.scopes import Scope
 from sidecar.names import Domain
 from sidecar.operations.caller import Call
 from sidecar.operations.fields import DomainName, Input
-from sidecar.operations.needs import Parts
 from sidecar.operations.operation import Operation
+from sidecar.operations.parts import Parts
 from sidecar.operations.probe_report import ProbeReport
 from sidecar.operations.refusals import Refusal
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from sidecar.keys.scopes import Scope
 from sidecar.operations.caller import Call
 from sidecar.operations.fields import Nothing, Output
-from sidecar.operations.needs import Parts, Reloaded
 from sidecar.operations.operation import Operation
+from sidecar.operations.parts import Parts, Reloaded
 from sidecar.operations.refusals import Refusal
 
 

@@ -19,8 +19,8 @@ from sidecar.keys.messages import (
 from sidecar.keys.scopes import Scope
 from sidecar.operations.caller import Call
 from sidecar.operations.fields import DomainName, Input, Output, at, at_if
-from sidecar.operations.needs import Parts
 from sidecar.operations.operation import Operation
+from sidecar.operations.parts import Parts
 from sidecar.operations.refusals import Refusal
 
 DryRun = Annotated[bool, Meta(description="say what would be done, and do nothing")]

@@ -12,8 +12,8 @@ from sidecar.keys.messages import Status as KeydStatus
 from sidecar.keys.scopes import Scope
 from sidecar.operations.caller import Call
 from sidecar.operations.fields import Nothing, Output, at, at_if
-from sidecar.operations.needs import AuthorityFacts, LinkFacts, Parts
 from sidecar.operations.operation import Operation
+from sidecar.operations.parts import AuthorityFacts, LinkFacts, Parts
 
 
 class LinkStatus(Output, frozen=True):

@@ -20,8 +20,8 @@ from sidecar.keys.scopes import Scope
 from sidecar.names import Domain
 from sidecar.operations.caller import Call
 from sidecar.operations.fields import Input, Nothing, Output, at, at_if
-from sidecar.operations.needs import Parts
 from sidecar.operations.operation import Operation
+from sidecar.operations.parts import Parts
 
 _SECONDS_PER_DAY = 86_400
 

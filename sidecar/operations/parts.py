@@ -1,4 +1,4 @@
-"""What the operations need of the daemon, as interfaces."""
+"""The parts of the daemon that operations work with, as interfaces."""
 
 from __future__ import annotations
 
