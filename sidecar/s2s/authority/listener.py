@@ -73,6 +73,7 @@ class AuthorityListener:
     async def start(self) -> None:
         """Raises OSError, naming the address that cannot be taken."""
         await self._listen(_places(self._config))
+        self._bound_by_descriptors()
 
     async def take_up(self, config: Config) -> None:
         """Change to another configuration. Raises OSError, and then nothing has changed.
@@ -87,6 +88,7 @@ class AuthorityListener:
             log.info("no authority on %s any more", _told(place))
         self._config = config
         self._service.take_up(config, contexts)
+        self._bound_by_descriptors()
 
     async def close(self) -> None:
         """End every stream, and listen no more."""
@@ -125,8 +127,13 @@ class AuthorityListener:
         for place in opened:
             log.info("authority listens on %s", _told(place))
         if self._servers and self._tending is None:
-            _allow_descriptors(self._config.authority.connections)
             self._tending = asyncio.create_task(self._tend(), name="authority")
+
+    def _bound_by_descriptors(self) -> None:
+        """Connections must not take the files that all the rest of the daemon needs."""
+        if self._servers:
+            count = self._service.connection_count
+            count.in_all = min(count.in_all, _allow_descriptors(count.in_all))
 
     async def _tend(self) -> None:
         while True:
@@ -159,11 +166,15 @@ def _told(place: _Place) -> str:
     return f"{host}:{port}{' (TLS)' if direct_tls else ''}"
 
 
-def _allow_descriptors(connections: int) -> None:
-    """Ask the kernel for as many open files as there may be connections."""
+def _allow_descriptors(connections: int) -> int:
+    """Ask the kernel for as many open files as there may be connections; return how many there
+    may be then."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections + _SPARE_DESCRIPTORS
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
-        if hard < wanted:
-            log.warning("only %d files may be open, too few for %d connections", hard, connections)
+    if hard >= wanted:
+        return connections
+    fitting = max(1, hard - _SPARE_DESCRIPTORS)
+    log.warning("only %d files may be open: %d connections, not %d", hard, fitting, connections)
+    return fitting
