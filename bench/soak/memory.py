@@ -33,6 +33,10 @@ class Course:
         """MiB of all processes when first looked at."""
         return sum(seen[0] for seen in self.mib.values())
 
+    def added(self, role: str) -> float:
+        """MiB that `role` has now beyond what it had at first."""
+        return self.mib[role][-1] - self.mib[role][0]
+
     def growth(self, role: str) -> float:
         """How many times as much `role` had in the last quarter as in the second.
 
