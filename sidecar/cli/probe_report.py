@@ -1,4 +1,4 @@
-"""A probe for people and as JSON."""
+"""A probe for people."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from textwrap import wrap
 
 import click
-import msgspec
 
+from sidecar.cli.tables import WIDTH
 from sidecar.operations.probe_report import (
     ProbedConnection,
     ProbedService,
@@ -22,10 +22,6 @@ _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 def show(reports: Sequence[ProbeReport]) -> None:
     """Print them, with advice for each finding."""
     click.echo("\n\n".join(_text(report) for report in reports))
-
-
-def show_as_json(content: ProbeReport | Sequence[ProbeReport]) -> None:
-    click.echo(msgspec.json.format(msgspec.json.encode(content), indent=2))
 
 
 def _text(report: ProbeReport) -> str:
@@ -46,7 +42,7 @@ def _service(service: ProbedService) -> Iterator[str]:
     yield f"  {service.name} port {service.port}, {kind}: {addresses}"
     for connection in service.connections:
         seen = f"    {connection.place}: {', '.join(_seen(connection))}"
-        yield from wrap(seen, 80, subsequent_indent=" " * 6, break_on_hyphens=False)
+        yield from wrap(seen, WIDTH, subsequent_indent=" " * 6, break_on_hyphens=False)
         if connection.pin is not None:
             yield f"      pin {connection.pin}"
 
@@ -68,4 +64,4 @@ def _finding(finding: ProbeFinding) -> Iterator[str]:
     text = finding.text.removeprefix(f"{finding.rule}: ")
     said = f": {text}" if text else ""
     yield f"  {label}{finding.rule}  {finding.place}{said}"
-    yield from wrap(finding.advice, 80, initial_indent=_INDENT, subsequent_indent=_INDENT)
+    yield from wrap(finding.advice, WIDTH, initial_indent=_INDENT, subsequent_indent=_INDENT)

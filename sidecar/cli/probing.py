@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from sidecar.cli.probe_report import show, show_as_json
+from sidecar.cli.probe_report import show
 from sidecar.cli.progress import patience
+from sidecar.cli.tables import show_json
 from sidecar.config import CheckConfig, Config
 from sidecar.names import Domain
 from sidecar.operations.probe_report import ProbeReport
@@ -61,7 +62,7 @@ async def _probe(
 def finish(reports: Sequence[ProbeReport], fail_on: str, *, as_json: bool, many: bool) -> None:
     """Print the reports (`many`: as JSON an array) and exit with the status they deserve."""
     if as_json:
-        show_as_json(reports if many else reports[0])
+        show_json(reports if many else reports[0])
     else:
         show(reports)
     bad = [
