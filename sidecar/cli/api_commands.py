@@ -61,7 +61,7 @@ def add_commands(main: click.Group) -> None:
 def _command(operation: AnyOperation, words: Words) -> click.Command:
     def run(config_path: Path, token_file: Path | None, as_json: bool, **given: Any) -> None:
         condition = _take_precondition(given)
-        fields = {name: value for name, value in given.items() if value not in (None, (), False)}
+        fields = {name: value for name, value in given.items() if _is_given(value)}
         fields = {name: None if value is DEFAULT else value for name, value in fields.items()}
         content = client(config_path, token_file).do(operation.name, fields, condition)
         if as_json:
@@ -90,6 +90,11 @@ def _command(operation: AnyOperation, words: Words) -> click.Command:
         decorated = option(decorated)
     text = f"{operation.summary}.\n\n{operation.description}\n\nExample: {words.example}"
     return click.command(words.words[-1], help=text)(decorated)
+
+
+def _is_given(value: Any) -> bool:
+    """What was typed, a zero included: `--days 0` is no token without an end."""
+    return value is not None and value is not False and value != ()
 
 
 def _take_precondition(given: dict[str, Any]) -> Precondition:

@@ -144,6 +144,25 @@ async def test_what_does_not_fit_is_refused_in_words(shared_daemon: Daemon) -> N
     assert usage.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("handshake", "show", "0"),
+        ("handshake", "list", "--limit", "0"),
+        ("domain", "set", OURS, "--max-entries", "0"),
+        ("token", "create", "endless", "--scope", "status:read", "--days", "0"),
+    ],
+    ids=" ".join,
+)
+async def test_zero_is_refused_and_not_left_out(
+    shared_daemon: Daemon, words: tuple[str, ...]
+) -> None:
+    result = await run(shared_daemon, *words)
+    assert result.exit_code in (1, 2), result.output
+    assert result.output.startswith("error: ")
+    assert "endless" not in (await run(shared_daemon, "token", "list")).output
+
+
 async def test_daemon_that_is_down_is_an_error_with_a_hint(shared_daemon: Daemon) -> None:
     text = shared_daemon.config_path.read_text()
     elsewhere = shared_daemon.config_path.with_name("down.toml")
