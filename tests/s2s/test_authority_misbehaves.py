@@ -7,6 +7,7 @@ import ssl
 from pathlib import Path
 
 import pytest
+from checks import CHECK, VALID, check_of, publish
 from scripted_authority import (
     BARE_HEADER,
     DIALBACK,
@@ -23,34 +24,20 @@ from scripted_authority import (
 
 from sidecar.config import CertificateConfig
 from sidecar.config.link_domains import LinkDomains
-from sidecar.jobs import Check, Condition, Evidence, Verdict
+from sidecar.jobs import Condition, Verdict
 from sidecar.lab.certificates import Authority, Certificate
 from sidecar.lab.dns import DnsServer
 from sidecar.lab.script import Lame
-from sidecar.names import DialbackKey, Domain, DomainPair, StreamId
 from sidecar.s2s.checker import Checker
 from sidecar.s2s.credentials import Credentials
 from sidecar.s2s.resolver import Resolver
 
 AUTHORITY = Authority()
-VALID = Verdict.valid(Evidence.KEY)
 EXTERNAL = (
     "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>"
     "<mechanism>EXTERNAL</mechanism></mechanisms>"
 )
 REQUIRED = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls>"
-
-
-def check(stream: str = "D60000229F") -> Check:
-    pair = DomainPair(
-        sender=Domain.parse("capulet.example"), target=Domain.parse("montague.example")
-    )
-    return Check(pair=pair, stream=StreamId.parse(stream), key=DialbackKey.parse("b4835385"))
-
-
-def publish(dns: DnsServer, authority: ScriptedAuthority) -> None:
-    dns.add_srv("capulet.example", "xmpp.capulet.example", authority.port)
-    dns.add_address("xmpp.capulet.example", authority.address)
 
 
 async def test_answer_on_another_stream_settles_nothing(checker, dns) -> None:
@@ -73,7 +60,10 @@ async def test_answer_on_another_stream_settles_nothing(checker, dns) -> None:
     async with ScriptedAuthority(script) as authority:
         publish(dns, authority)
         verdicts = await asyncio.gather(
-            *(checker.check(check(stream), timeout_seconds=1.0) for stream in ("one", "two"))
+            *(
+                checker.check(check_of(stream=stream), timeout_seconds=1.0)
+                for stream in ("one", "two")
+            )
         )
     timeout = Verdict.error(Condition.REMOTE_SERVER_TIMEOUT, "answer-timeout")
     assert verdicts == [timeout, timeout]
@@ -125,7 +115,7 @@ async def test_conversation_inside_tls_ends_in_the_right_verdict(name, checker, 
     script, verdict = IN_TLS[name]
     async with ScriptedAuthority(script, context=tls) as authority:
         publish(dns, authority)
-        assert await checker.check(check(), timeout_seconds=10) == verdict
+        assert await checker.check(CHECK, timeout_seconds=10) == verdict
 
 
 async def test_server_that_requires_tls_is_never_asked_on_cleartext(checker, dns) -> None:
@@ -140,7 +130,7 @@ async def test_server_that_requires_tls_is_never_asked_on_cleartext(checker, dns
 
     async with ScriptedAuthority(script) as authority:
         publish(dns, authority)
-        verdict = await checker.check(check(), timeout_seconds=10)
+        verdict = await checker.check(CHECK, timeout_seconds=10)
     assert verdict == Verdict.error(TIMEOUT, "tls-failed")
     assert "db:verify" not in "".join(said)
 
@@ -171,7 +161,7 @@ async def test_violation_ends_the_stream_with_its_error(sent: str, checker, dns)
 
     async with ScriptedAuthority(script) as authority:
         publish(dns, authority)
-        verdict = await checker.check(check(), timeout_seconds=10)
+        verdict = await checker.check(CHECK, timeout_seconds=10)
         assert verdict == Verdict.error(TIMEOUT, "stream-violation")
         said = (await asyncio.wait_for(rest, 10)).decode()
     assert f"<{VIOLATIONS[sent]} xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>" in said
@@ -184,7 +174,7 @@ async def test_violation_ends_the_stream_with_its_error(sent: str, checker, dns)
 async def test_lame_dns_server_is_no_domain_without_a_service(checker, dns) -> None:
     """What knows nothing of the zone says nothing about it: an error, and nobody is dialled."""
     dns.script("capulet.example", Lame())
-    verdict = await checker.check(check(), timeout_seconds=10)
+    verdict = await checker.check(CHECK, timeout_seconds=10)
     assert verdict.outcome.value == "error"
     assert verdict.reason in ("dns-no-address", "dns-servfail")
 
@@ -203,16 +193,16 @@ async def test_address_that_failed_is_left_alone_for_a_moment_and_no_other(resol
     async with ScriptedAuthority(honest) as first, ScriptedAuthority(honest) as second:
         publish(dns, first)
         await first.stop_listening()
-        assert (await checker.check(check())).reason == "connect-refused"
+        assert (await checker.check(CHECK)).reason == "connect-refused"
         await first.listen()
-        assert (await checker.check(check())).reason == "connect-refused"
+        assert (await checker.check(CHECK)).reason == "connect-refused"
         assert first.connections == 0
         dns.add_srv("capulet.example", "b.example", second.port, priority=1)
         dns.add_address("b.example", second.address)
-        assert await checker.check(check()) == VALID
+        assert await checker.check(CHECK) == VALID
         seconds[0] += 3.0
         dns.remove("b.example")
-        assert await checker.check(check()) == VALID
+        assert await checker.check(CHECK) == VALID
         assert (first.connections, second.connections) == (1, 1)
 
 
@@ -223,7 +213,7 @@ async def test_name_of_this_machine_is_no_way_in(target: str, resolver, dns) -> 
 
     async with ScriptedAuthority(inside) as authority:
         dns.add_srv("capulet.example", target, authority.port)
-        verdict = await Checker(resolver).check(check(), timeout_seconds=10)
+        verdict = await Checker(resolver).check(CHECK, timeout_seconds=10)
         assert verdict.outcome.value == "error"
         assert authority.connections == 0
 
@@ -261,9 +251,9 @@ async def test_renewed_certificate_is_shown_to_the_next_server(
     checker = Checker(resolver, credentials=Credentials([config]), allow_private_addresses=True)
     async with ScriptedAuthority(script, context=context) as authority:
         publish(dns, authority)
-        assert await checker.check(check()) == VALID
-        assert await checker.check(check()) == VALID
+        assert await checker.check(CHECK) == VALID
+        assert await checker.check(CHECK) == VALID
         write(AUTHORITY.issue("montague.example"))
-        assert await checker.check(check()) == VALID
+        assert await checker.check(CHECK) == VALID
     before, same, after = shown
     assert before == same != after

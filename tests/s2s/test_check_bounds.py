@@ -7,24 +7,18 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from checks import check_of
 from scripted_authority import Peer, ScriptedAuthority
 
-from sidecar.jobs import Check, Condition
+from sidecar.jobs import Condition
 from sidecar.lab.dns import DnsServer
-from sidecar.names import DialbackKey, Domain, DomainPair, StreamId
+from sidecar.names import Domain
 from sidecar.s2s.address_budget import DialLimits
 from sidecar.s2s.checker import Checker
 from sidecar.s2s.failures import Failure, Reason
 from sidecar.s2s.resolver import Resolver
 
-CHECK = Check(
-    pair=DomainPair(
-        sender=Domain.parse("capulet.example"), target=Domain.parse("montague.example")
-    ),
-    stream=StreamId.parse("D60000229F"),
-    key=DialbackKey.parse("b4835385"),
-    ip="192.0.2.7",
-)
+CHECK = check_of(ip="192.0.2.7")
 
 
 async def test_one_check_dials_no_more_than_sixteen_addresses(

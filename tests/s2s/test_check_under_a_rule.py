@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from checks import VALID, check_of
 from scripted_authority import (
     DIALBACK,
     HEADER,
@@ -24,18 +25,13 @@ from scripted_authority import (
 from sidecar.jobs import Check, Condition, Evidence, Verdict
 from sidecar.lab.certificates import Certificate, renewed, self_signed
 from sidecar.lab.dns import DnsServer
-from sidecar.names import DialbackKey, Domain, DomainPair, StreamId
 from sidecar.peer_policy import Terms
 from sidecar.pkix.pins import pin_of
 from sidecar.s2s.checker import Checker
 from sidecar.s2s.resolver import Resolver
 
-PAIR = DomainPair(sender=Domain.parse("capulet.example"), target=Domain.parse("montague.example"))
-CHECK = Check(
-    pair=PAIR, stream=StreamId.parse("D60000229F"), key=DialbackKey.parse("b483"), encrypted=True
-)
+CHECK = check_of(encrypted=True)
 PINNED, OTHER = self_signed("capulet.example"), self_signed("capulet.example")
-VALID = Verdict.valid(Evidence.KEY)
 MISMATCH = Verdict.error(Condition.NOT_AUTHORIZED, "policy-pin-mismatch")
 CLEARTEXT = Verdict.error(Condition.REMOTE_SERVER_TIMEOUT, "tls-missing")
 ENCRYPTED = Terms(require_encryption=True, rule="*")

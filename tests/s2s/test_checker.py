@@ -7,6 +7,7 @@ import logging
 import ssl
 
 import pytest
+from checks import CHECK, INVALID, KEY, VALID, check_of, publish
 from scripted_authority import (
     BARE_HEADER,
     DIALBACK,
@@ -24,26 +25,14 @@ from scripted_authority import (
     stream_error,
 )
 
-from sidecar.jobs import Check, Condition, Evidence, Outcome, Verdict
+from sidecar.jobs import Condition, Outcome, Verdict
 from sidecar.lab.addresses import free_ports, fresh_address
 from sidecar.lab.dns import DnsServer
 from sidecar.lab.script import Fail, Silent
-from sidecar.names import DialbackKey, Domain, DomainPair, StreamId
+from sidecar.names import Domain
 from sidecar.s2s.checker import Checker
 from sidecar.s2s.gate import GateLimits
 from sidecar.s2s.resolver import Resolver
-
-KEY = "b4835385f37fe2895af6c196b59097b16862406db80559900d96bf6fa7d23df3"
-
-
-def check_of(sender: str = "capulet.example", *, key: str = KEY) -> Check:
-    pair = DomainPair(sender=Domain.parse(sender), target=Domain.parse("montague.example"))
-    return Check(pair=pair, stream=StreamId.parse("D60000229F"), key=DialbackKey.parse(key))
-
-
-CHECK = check_of()
-VALID = Verdict.valid(Evidence.KEY)
-INVALID = Verdict.invalid("answer-invalid")
 
 
 def error(condition: Condition, reason: str) -> Verdict:
@@ -55,19 +44,6 @@ TIMEOUT, NOT_FOUND, FAILED = (
     Condition.REMOTE_SERVER_NOT_FOUND,
     Condition.REMOTE_CONNECTION_FAILED,
 )
-
-
-def publish(
-    dns: DnsServer,
-    *authorities: ScriptedAuthority,
-    service: str = "_xmpp-server",
-    domain: str = "capulet.example",
-    first_priority: int = 0,
-) -> None:
-    for priority, authority in enumerate(authorities, first_priority):
-        name = f"{service.strip('_')}{priority}.{domain}"
-        dns.add_srv(domain, name, authority.port, service=f"{service}._tcp", priority=priority)
-        dns.add_address(name, authority.address)
 
 
 def publish_dead(dns: DnsServer, *, priority: int = 0) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from checks import check_of
 from scripted_authority import (
     DIALBACK,
     HEADER,
@@ -23,7 +24,7 @@ from scripted_authority import (
 from sidecar.jobs import Check, Condition, Evidence, Outcome, Verdict
 from sidecar.lab.certificates import SERVER_AUTH, Authority, Certificate, self_signed
 from sidecar.lab.dns import DnsServer
-from sidecar.names import DialbackKey, Domain, DomainPair, StreamId
+from sidecar.names import Domain
 from sidecar.peer_policy import Terms
 from sidecar.s2s.checker import Checker
 from sidecar.s2s.evidence import Certificates
@@ -32,13 +33,8 @@ from sidecar.s2s.resolver import Resolver
 AUTHORITY, STRANGER = Authority(), Authority("another authority")
 ANY_EVIDENCE = Terms()
 OURS = self_signed("capulet.example")
-PAIR = DomainPair(sender=Domain.parse("capulet.example"), target=Domain.parse("montague.example"))
-CHECK = Check(
-    pair=PAIR,
-    stream=StreamId.parse("D60000229F"),
-    key=DialbackKey.parse("b4835385f37fe289"),
-    encrypted=True,
-)
+CHECK = check_of(encrypted=True)
+PAIR = CHECK.pair
 
 
 @pytest.fixture

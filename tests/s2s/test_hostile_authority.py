@@ -5,28 +5,16 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from checks import CHECK, publish
 from scripted_authority import DIALBACK, HEADER, Peer, Script, ScriptedAuthority, answer, features
 
-from sidecar.jobs import Check, Condition, Verdict
+from sidecar.jobs import Condition, Verdict
 from sidecar.lab.dns import DnsServer
-from sidecar.names import DialbackKey, Domain, DomainPair, StreamId
 from sidecar.s2s.checker import Checker
 from sidecar.s2s.resolver import Resolver
 
-CHECK = Check(
-    pair=DomainPair(
-        sender=Domain.parse("capulet.example"), target=Domain.parse("montague.example")
-    ),
-    stream=StreamId.parse("D60000229F"),
-    key=DialbackKey.parse("b4835385"),
-)
 TIMEOUT = Condition.REMOTE_SERVER_TIMEOUT
 REFUSED = Verdict.error(Condition.REMOTE_CONNECTION_FAILED, "address-refused")
-
-
-def publish(dns: DnsServer, authority: ScriptedAuthority) -> None:
-    dns.add_srv("capulet.example", "xmpp.capulet.example", authority.port)
-    dns.add_address("xmpp.capulet.example", authority.address)
 
 
 # Eight megabytes of something

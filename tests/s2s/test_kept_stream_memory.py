@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
+from checks import check_of
 from scripted_authority import (
     DIALBACK,
     HEADER,
@@ -25,21 +26,15 @@ from scripted_authority import (
     server_context,
 )
 
-from sidecar.jobs import Check, Outcome
+from sidecar.jobs import Outcome
 from sidecar.lab.certificates import self_signed
 from sidecar.lab.dns import DnsServer
-from sidecar.names import DialbackKey, Domain, DomainPair, StreamId
 from sidecar.s2s.checker import Checker
 from sidecar.s2s.resolver import Resolver
 
 STREAMS = 100
 MAX_KIB = {"quiet": 100, "half an element": 120}
 """For each stream, in TLS. Measured: docs/checking.md."""
-
-
-def check(sender: str) -> Check:
-    pair = DomainPair(sender=Domain.parse(sender), target=Domain.parse("montague.example"))
-    return Check(pair=pair, stream=StreamId.parse("D60000229F"), key=DialbackKey.parse("b4835385"))
 
 
 def serve(pipe: Connection, after: bytes) -> None:
@@ -91,7 +86,7 @@ async def test_kept_stream_costs_little(what: str, dns: DnsServer, resolver: Res
         async def verify(name: str) -> None:
             dns.add_srv(name, f"xmpp.{name}", port)
             dns.add_address(f"xmpp.{name}", address)
-            assert (await checker.check(check(name))).outcome is Outcome.VALID
+            assert (await checker.check(check_of(name))).outcome is Outcome.VALID
 
         for number in range(20):
             await verify(f"warm{number}.example")
@@ -126,7 +121,7 @@ async def test_no_more_streams_are_kept_than_allowed(dns, resolver, monkeypatch)
             name = f"d{number}.example"
             dns.add_srv(name, f"xmpp.{name}", authority.port)
             dns.add_address(f"xmpp.{name}", authority.address)
-            assert (await keeping.check(check(name))).outcome is Outcome.VALID
+            assert (await keeping.check(check_of(name))).outcome is Outcome.VALID
         async with asyncio.timeout(10):
             while len(ended) < 2:
                 await asyncio.sleep(0)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from checks import INVALID, KEY, VALID, check_of
 from scripted_authority import (
     DIALBACK,
     HEADER,
@@ -20,29 +21,16 @@ from scripted_authority import (
     server_context,
 )
 
-from sidecar.jobs import Check, Evidence, Outcome, Verdict
+from sidecar.jobs import Outcome
 from sidecar.lab.certificates import Authority, self_signed
 from sidecar.lab.dns import DnsServer
-from sidecar.names import DialbackKey, Domain, DomainPair, StreamId
 from sidecar.s2s.checker import Checker
 from sidecar.s2s.evidence import Certificates
 from sidecar.s2s.resolver import Resolver
 
 AUTHORITY = Authority()
-RIGHT, WRONG = "b4835385", "00000000"
-VALID, INVALID = Verdict.valid(Evidence.KEY), Verdict.invalid("answer-invalid")
+RIGHT, WRONG = KEY, "00000000"
 NO_ERRORS = DIALBACK.replace("<errors/>", "")
-
-
-def check(
-    sender: str = "capulet.example",
-    *,
-    target: str = "montague.example",
-    stream: str = "D60000229F",
-    key: str = RIGHT,
-) -> Check:
-    pair = DomainPair(sender=Domain.parse(sender), target=Domain.parse(target))
-    return Check(pair=pair, stream=StreamId.parse(stream), key=DialbackKey.parse(key))
 
 
 async def answer_all(peer: Peer, said: Callable[[str], str]) -> None:
@@ -100,7 +88,7 @@ async def test_one_stream_carries_the_questions_about_one_domain(checker, dns) -
         publish(dns, authority, "capulet.example")
         for number in range(20):
             key, verdict = (RIGHT, VALID) if number % 2 else (WRONG, INVALID)
-            assert await checker.check(check(stream=f"id{number}", key=key)) == verdict
+            assert await checker.check(check_of(stream=f"id{number}", key=key)) == verdict
         assert authority.connections == 1
 
 
@@ -108,7 +96,7 @@ async def test_verdict_is_never_taken_from_an_earlier_answer(checker, dns) -> No
     replies = iter(["valid", "invalid", "valid"])
     async with ScriptedAuthority(server(lambda _: next(replies))) as authority:
         publish(dns, authority, "capulet.example")
-        assert [await checker.check(check()) for _ in range(3)] == [VALID, INVALID, VALID]
+        assert [await checker.check(check_of()) for _ in range(3)] == [VALID, INVALID, VALID]
         assert authority.connections == 1
 
 
@@ -132,8 +120,8 @@ async def test_same_question_at_the_same_time_goes_over_a_stream_of_its_own(chec
 
     async with ScriptedAuthority(script) as authority:
         publish(dns, authority, "capulet.example")
-        assert await checker.check(check(stream="first")) == VALID
-        verdicts = await asyncio.gather(*(checker.check(check(key=k)) for k in (RIGHT, WRONG)))
+        assert await checker.check(check_of(stream="first")) == VALID
+        verdicts = await asyncio.gather(*(checker.check(check_of(key=k)) for k in (RIGHT, WRONG)))
         assert verdicts == [VALID, INVALID]
         assert authority.connections == 2
 
@@ -142,7 +130,7 @@ async def test_each_local_domain_has_streams_of_its_own(checker, dns) -> None:
     async with ScriptedAuthority(server()) as authority:
         publish(dns, authority, "capulet.example")
         for target in ("montague.example", "verona.example"):
-            assert await checker.check(check(target=target)) == VALID
+            assert await checker.check(check_of(target=target)) == VALID
         assert authority.connections == 2
 
 
@@ -173,8 +161,8 @@ async def test_stream_is_shared_where_the_server_is_proven_for_both(
     context = server_context(certificate, tmp_path)
     async with ScriptedAuthority(script, context=context) as authority:
         publish(dns, authority, "capulet.example", ROOMS)
-        assert await checker.check(check()) == VALID
-        assert await checker.check(check(ROOMS)) == VALID
+        assert await checker.check(check_of()) == VALID
+        assert await checker.check(check_of(ROOMS)) == VALID
         assert authority.connections == connections
 
 
@@ -186,8 +174,8 @@ async def test_stream_is_shared_only_where_dns_names_the_same_place(checker, dns
     ):
         publish(dns, first, "capulet.example")
         publish(dns, second, ROOMS)
-        assert await checker.check(check()) == VALID
-        assert await checker.check(check(ROOMS)) == INVALID
+        assert await checker.check(check_of()) == VALID
+        assert await checker.check(check_of(ROOMS)) == INVALID
 
 
 @pytest.mark.parametrize("said", ["invalid", "error"])
@@ -200,8 +188,8 @@ async def test_no_on_a_shared_stream_is_asked_again_on_a_new_one(
     script = server(lambda _: next(answers), tls=True)
     async with ScriptedAuthority(script, context=context) as authority:
         publish(dns, authority, "capulet.example", ROOMS)
-        assert await checker.check(check()) == VALID
-        assert await checker.check(check(ROOMS)) == VALID
+        assert await checker.check(check_of()) == VALID
+        assert await checker.check(check_of(ROOMS)) == VALID
         assert authority.connections == 2
 
 
@@ -241,8 +229,8 @@ async def test_stream_that_ends_under_a_later_question_is_replaced(
     monkeypatch.setattr("sidecar.s2s.search._LENT_SECONDS", 0.2)
     async with ScriptedAuthority(after_one(then=then)) as authority:
         publish(dns, authority, "capulet.example")
-        assert await checker.check(check(stream="one")) == VALID
-        assert await checker.check(check(stream="two", key=WRONG)) == INVALID
+        assert await checker.check(check_of(stream="one")) == VALID
+        assert await checker.check(check_of(stream="two", key=WRONG)) == INVALID
         assert authority.connections == 2
 
 
@@ -259,7 +247,7 @@ async def test_quiet_stream_is_closed_after_a_while(resolver, dns) -> None:
     checker = Checker(resolver, allow_private_addresses=True, idle_seconds=0.05)
     async with ScriptedAuthority(script) as authority:
         publish(dns, authority, "capulet.example")
-        assert await checker.check(check()) == VALID
+        assert await checker.check(check_of()) == VALID
         assert await asyncio.wait_for(rest, 10) == b"</stream:stream>"
     assert not checker._dialling.pool._kept
 
@@ -269,7 +257,7 @@ async def test_stream_is_given_up_after_so_many_questions(checker, dns) -> None:
     async with ScriptedAuthority(server()) as authority:
         publish(dns, authority, "capulet.example")
         for number in range(150):
-            assert await checker.check(check(stream=f"id{number}")) == VALID
+            assert await checker.check(check_of(stream=f"id{number}")) == VALID
         assert authority.connections == 2
 
 
@@ -286,6 +274,6 @@ async def test_closing_the_checker_closes_its_streams(checker, dns) -> None:
 
     async with ScriptedAuthority(script) as authority:
         publish(dns, authority, "capulet.example")
-        assert (await checker.check(check())).outcome is Outcome.VALID
+        assert (await checker.check(check_of())).outcome is Outcome.VALID
         await checker.close()
         await asyncio.wait_for(ended.wait(), 10)

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Iterator
 
 import pytest
+from checks import CHECK, publish
 from scripted_authority import (
     DIALBACK,
     HEADER,
@@ -18,19 +19,12 @@ from scripted_authority import (
     features,
 )
 
-from sidecar.jobs import Check, Outcome
+from sidecar.jobs import Outcome
 from sidecar.lab.dns import DnsServer
-from sidecar.names import DialbackKey, Domain, DomainPair, StreamId
 from sidecar.protocol.authority_stream import AuthorityStream
 from sidecar.protocol.verify_stream import VerifyStream
 from sidecar.s2s.checker import Checker
 from sidecar.s2s.resolver import Resolver
-
-CHECK = Check(
-    pair=DomainPair(sender=Domain("capulet.example"), target=Domain("montague.example")),
-    stream=StreamId("D60000229F"),
-    key=DialbackKey("b4835385"),
-)
 
 
 @pytest.fixture
@@ -68,8 +62,7 @@ async def test_channel_and_parser_end_with_the_connection(
     checker = Checker(resolver, allow_private_addresses=True, idle_seconds=idle_seconds)
     before = alive("Channel"), alive("xmlparser"), alive("TlsLayer")
     async with ScriptedAuthority(script, context=tls if encrypted else None) as authority:
-        dns.add_srv("capulet.example", "xmpp.capulet.example", authority.port)
-        dns.add_address("xmpp.capulet.example", authority.address)
+        publish(dns, authority)
         for _ in range(3):
             verdict = await checker.check(CHECK)
             assert verdict.outcome is Outcome.VALID

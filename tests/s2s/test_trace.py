@@ -6,6 +6,7 @@ import asyncio
 import itertools
 
 import pytest
+from checks import CHECK, KEY
 from scripted_authority import (
     DIALBACK,
     HEADER,
@@ -16,23 +17,13 @@ from scripted_authority import (
     features,
 )
 
-from sidecar.jobs import Check, Step, Verdict
+from sidecar.jobs import Step, Verdict
 from sidecar.lab.addresses import free_ports, fresh_address
 from sidecar.lab.dns import DnsServer
-from sidecar.names import DialbackKey, Domain, DomainPair, StreamId
 from sidecar.s2s.checker import Checker
 from sidecar.s2s.failures import Failure, Reason
 from sidecar.s2s.resolver import Resolver
 from sidecar.s2s.trace import Trace
-
-KEY = "b4835385f37fe2895af6c196b59097b16862406db80559900d96bf6fa7d23df3"
-CHECK = Check(
-    pair=DomainPair(
-        sender=Domain.parse("capulet.example"), target=Domain.parse("montague.example")
-    ),
-    stream=StreamId.parse("D60000229F"),
-    key=DialbackKey.parse(KEY),
-)
 
 
 async def honest(peer: Peer) -> None:
