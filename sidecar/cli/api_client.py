@@ -16,7 +16,7 @@ import click
 import msgspec
 
 from sidecar.admin.routes import EVENTS_PATH, ROUTES
-from sidecar.cli.config_option import load_or_exit
+from sidecar.cli.config_option import places_or_exit
 from sidecar.cli.progress import patience
 from sidecar.preconditions import ANY_TAG, NO_PRECONDITION, Precondition
 
@@ -145,12 +145,11 @@ class _UnixConnection(http.client.HTTPConnection):
 
 def client(config_path: Path, token_file: Path | None) -> Client:
     """The client for the daemon of a configuration; it finds the token of this machine."""
-    config = load_or_exit(config_path)
-    path = config.admin.socket or config.state_directory / "api.sock"
+    daemon = places_or_exit(config_path)
     if token_file is None:
-        places = (config.state_directory / "keyd" / "admin-token", SEPARATE_TOKEN)
-        token_file = next((place for place in places if _is_there(place)), None)
-    return Client(path, token_file)
+        found = (daemon.state_directory / "keyd" / "admin-token", SEPARATE_TOKEN)
+        token_file = next((place for place in found if _is_there(place)), None)
+    return Client(daemon.api_socket, token_file)
 
 
 def _is_there(path: Path) -> bool:
@@ -166,10 +165,10 @@ def _give_up(content: bytes) -> NoReturn:
         problem = msgspec.json.decode(content)
     except msgspec.DecodeError:
         _fail("the daemon answered nonsense", "")
-    is_usage = problem["code"] == "invalid-input"
+    is_usage = problem["code"] in ("invalid-input", "config-invalid")
     text, detail = problem["title"], problem.get("detail")
     if detail:
-        text = detail if is_usage else f"{text}: {detail}"
+        text = detail if problem["code"] == "invalid-input" else f"{text}: {detail}"
     if problem.get("field"):
         text += f" ({problem['field']})"
     for each in problem.get("problems", []):

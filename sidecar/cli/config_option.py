@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
-from sidecar.config import Config, load
+from sidecar.config import Config, Places, load, places
 from sidecar.errors import ConfigError
 
 DEFAULT_PATH = Path("/etc/dialback-sidecar/sidecar.toml")
 CONFIG_VARIABLE = "DIALBACK_SIDECAR_CONFIG"
 EXIT_CONFIG = 2
+
+_Read = TypeVar("_Read")
 
 config_option = click.option(
     "-c",
@@ -29,8 +33,17 @@ config_option = click.option(
 
 def load_or_exit(path: Path) -> Config:
     """Return the configuration; print every problem in it and exit with status 2 otherwise."""
+    return _read_or_exit(load, path)
+
+
+def places_or_exit(path: Path) -> Places:
+    """Return where the daemon is asked, also while other things in its file are wrong."""
+    return _read_or_exit(places, path)
+
+
+def _read_or_exit(read: Callable[[Path], _Read], path: Path) -> _Read:
     try:
-        return load(path)
+        return read(path)
     except ConfigError as error:
         click.echo(error, err=True)
         if any("Permission denied" in problem.text for problem in error.problems):

@@ -13,7 +13,7 @@ import click
 from sidecar.admin_client import ask
 from sidecar.cli.config_option import CONFIG_VARIABLE, DEFAULT_PATH
 from sidecar.cli.progress import patience
-from sidecar.config import load
+from sidecar.config import places
 from sidecar.errors import ConfigError, KeyServiceUnavailable
 from sidecar.keys.messages import AdminRequest, Refused, Reply
 
@@ -44,10 +44,12 @@ def _default() -> Path:
     Secrets can be seen to while the configuration is broken: then what is there decides.
     """
     try:
-        config = load(Path(os.environ.get(CONFIG_VARIABLE) or DEFAULT_PATH))
+        daemon = places(Path(os.environ.get(CONFIG_VARIABLE) or DEFAULT_PATH))
     except ConfigError:
         return EMBEDDED if _is_there(EMBEDDED) and not _is_there(SEPARATE) else SEPARATE
-    return SEPARATE if config.keyd.socket else config.state_directory / "keyd" / "admin.sock"
+    if not daemon.key_service_is_child:
+        return SEPARATE
+    return daemon.state_directory / "keyd" / "admin.sock"
 
 
 def _is_there(path: Path) -> bool:

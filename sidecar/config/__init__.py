@@ -3,6 +3,7 @@
 from sidecar.config.authority import AuthorityConfig
 from sidecar.config.keyd import KeydConfig
 from sidecar.config.load import load, parse
+from sidecar.config.places import Places, places
 from sidecar.config.types import (
     AdminConfig,
     CertificateConfig,
@@ -23,6 +24,8 @@ __all__ = [
     "KeydConfig",
     "LinkConfig",
     "LogConfig",
+    "Places",
     "load",
     "parse",
+    "places",
 ]

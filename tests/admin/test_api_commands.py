@@ -127,11 +127,13 @@ async def test_reload_tells_what_it_took_up_or_why_not(shared_daemon: Daemon) ->
     try:
         result = await run(shared_daemon, "reload")
         assert result.exit_code == 0, result.output
-        # The command itself needs a good file to find the daemon: break what only loading sees.
         shared_daemon.config_path.write_text(text.replace('"secret"', '"none"'))
         result = await run(shared_daemon, "reload")
         assert result.exit_code == 2
         assert "cannot read" in result.output
+        assert "hint: the daemon goes on with the configuration it has" in result.output
+        result = await run(shared_daemon, "status")
+        assert result.exit_code == 0, result.output
     finally:
         shared_daemon.config_path.write_text(text)
 
