@@ -6,13 +6,16 @@ from typing import Any
 
 from scripted_authority import ScriptedAuthority
 
-from sidecar.jobs import Check, Evidence, Verdict
+from sidecar.jobs import Check, Condition, Evidence, Verdict
 from sidecar.lab.dns import DnsServer
 from sidecar.names import DialbackKey, Domain, DomainPair, StreamId
 
 KEY = "b4835385f37fe2895af6c196b59097b16862406db80559900d96bf6fa7d23df3"
 VALID = Verdict.valid(Evidence.KEY)
 INVALID = Verdict.invalid("answer-invalid")
+TIMEOUT = Condition.REMOTE_SERVER_TIMEOUT
+NOT_FOUND = Condition.REMOTE_SERVER_NOT_FOUND
+FAILED = Condition.REMOTE_CONNECTION_FAILED
 
 
 def check_of(
@@ -28,6 +31,10 @@ def check_of(
 
 
 CHECK = check_of()
+
+
+def error(condition: Condition, reason: str) -> Verdict:
+    return Verdict.error(condition, reason)
 
 
 def publish(

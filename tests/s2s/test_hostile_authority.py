@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from checks import CHECK, publish
+from checks import CHECK, TIMEOUT, publish
 from scripted_authority import DIALBACK, HEADER, Peer, Script, ScriptedAuthority, answer, features
 
 from sidecar.jobs import Condition, Verdict
@@ -13,7 +13,6 @@ from sidecar.lab.dns import DnsServer
 from sidecar.s2s.checker import Checker
 from sidecar.s2s.resolver import Resolver
 
-TIMEOUT = Condition.REMOTE_SERVER_TIMEOUT
 REFUSED = Verdict.error(Condition.REMOTE_CONNECTION_FAILED, "address-refused")
 
 
