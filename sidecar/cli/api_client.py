@@ -24,6 +24,7 @@ EXIT_REFUSED = 1
 EXIT_USAGE = 2
 SEPARATE_TOKEN = Path("/var/lib/dialback-keyd/admin-token")
 _TIMEOUT_SECONDS = 30.0
+_SEE_LOG = "is the daemon running? see its log"
 _HINTS = {
     "invalid-input": "see --help for what it takes; a time looks like 2026-11-20T17:00:00Z, a day"
     " like 2026-11-20, an age like 30m, 12h or 7d",
@@ -106,8 +107,14 @@ class Client:
             if response.status >= 400:
                 _give_up(response.read())
             yield response
-        except (OSError, http.client.HTTPException) as error:
-            _fail(f"{self.path}: {error}", "is the daemon running? see its log")
+        except PermissionError:
+            _fail(f"{self.path}: permission denied", "type this as root, or as the daemon's user")
+        except TimeoutError:
+            _fail(f"{self.path}: no answer within {_TIMEOUT_SECONDS:.0f} s", _SEE_LOG)
+        except OSError as error:
+            _fail(f"{self.path}: {(error.strerror or str(error)).lower()}", _SEE_LOG)
+        except http.client.HTTPException as error:
+            _fail(f"{self.path}: {error}", _SEE_LOG)
         finally:
             connection.close()
 
