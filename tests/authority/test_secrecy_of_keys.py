@@ -34,13 +34,28 @@ async def sidecar(dns: DnsServer, tmp_path: Path) -> AsyncIterator[Sidecar]:
 
 @pytest_asyncio.fixture
 async def session(sidecar: Sidecar) -> AsyncIterator[aiohttp.ClientSession]:
+    path = str(sidecar.state_directory / "api.sock")
+    await _listening(path)
     token = (sidecar.state_directory / "keyd" / "admin-token").read_text().strip()
-    connector = aiohttp.UnixConnector(str(sidecar.state_directory / "api.sock"))
+    connector = aiohttp.UnixConnector(path)
     headers = {"Authorization": f"Bearer {token}"}
     async with aiohttp.ClientSession(
         "http://localhost", connector=connector, headers=headers
     ) as session:
         yield session
+
+
+async def _listening(path: str) -> None:
+    """Return when the API is there; the authority was before."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                _, writer = await asyncio.open_unix_connection(path)
+            except OSError:
+                await asyncio.sleep(0.02)
+            else:
+                writer.close()
+                return
 
 
 async def ask(session: aiohttp.ClientSession, path: str, content: Any, **headers: str) -> Any:
