@@ -45,7 +45,6 @@ IMPURE = {"asyncio", "socket", "ssl", "time", "random", "secrets", "threading", 
 # Third-party libraries, each with the only places that may know it.
 OUTSIDE = {
     "slixmpp": ["sidecar.component", "sidecar.lab"],
-    "aiodns": ["sidecar.s2s"],
     "pycares": ["sidecar.s2s"],
     "aiohttp": ["sidecar.admin"],
     "click": ["sidecar.cli"],

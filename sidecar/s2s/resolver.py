@@ -1,4 +1,4 @@
-"""DNS: where a domain's servers are, and at which addresses. The one user of aiodns."""
+"""DNS: where a domain's servers are, and at which addresses."""
 
 from __future__ import annotations
 
@@ -9,21 +9,16 @@ from random import random as system_random
 from time import monotonic
 from typing import Any
 
-import aiodns
-
-from sidecar.errors import InvalidValue
 from sidecar.names import Domain
 from sidecar.s2s.address_policy import is_literal
 from sidecar.s2s.dns_cache import Answer, DnsCache, Question
+from sidecar.s2s.dns_channel import DnsChannel, error_text
 from sidecar.s2s.failures import Failure, Reason
 from sidecar.s2s.srv import SrvRecord, Target, order
 
 FALLBACK_PORT = 5269
 SERVICES = ("_xmpps-server", "_xmpp-server")
 """Of XEP-0368 and of RFC 6120."""
-_TRY_SECONDS = 1.5
-# c-ares waits as little as 0.25 s at first, then up to double at each try; it drops late answers
-_TRIES = 6
 _ABSENT_SECONDS = 5.0
 _FAILED_SECONDS = 2.0
 
@@ -52,7 +47,7 @@ class Resolver:
     ) -> None:
         """`on_lookup` is told of each question that was asked: its type, `found`, `none` or a
         reason, and the seconds it took."""
-        self._aiodns = _new_aiodns(nameservers)
+        self._channel = DnsChannel(nameservers, clock=clock)
         self._cache = DnsCache(clock)
         self._timeout_seconds = timeout_seconds
         self._random = random
@@ -117,7 +112,7 @@ class Resolver:
         (found,) = await self._lookup((name, "CNAME"))
         if isinstance(found, Failure) or not found:
             return None
-        return str(found[0].cname).rstrip(".").lower()
+        return _name_in(found[0].cname)
 
     async def name_servers(self, domain: Domain) -> tuple[str, ...]:
         """The names of the servers of the zone that `domain` is in; none where nobody says."""
@@ -125,13 +120,12 @@ class Resolver:
         for start in range(len(labels) - 1):
             (found,) = await self._lookup((".".join(labels[start:]), "NS"))
             if not isinstance(found, Failure) and found:
-                return tuple(sorted(_name_server(each) for each in found))
+                return tuple(sorted(_name_in(each.nsdname) for each in found))
         return ()
 
     async def close(self) -> None:
-        close = getattr(self._aiodns, "close", None)  # COMPAT(aiodns 3.2): has none
-        if close is not None:
-            await close()
+        """Lookups under way end as failures."""
+        self._channel.close()
 
     async def _lookup(self, *questions: Question) -> list[tuple[Any, ...] | Failure]:
         """Ask all (name, type) at once. An empty one means that there are no such records."""
@@ -152,25 +146,20 @@ class Resolver:
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         start = self._clock()
 
-        def settle(done: asyncio.Future[Any]) -> None:
+        def settle(found: Any, code: int | None) -> None:
+            if answer.done():
+                return
             try:
-                found = _answer(done, *question)
+                result = _answer(found, code, *question)
             except Exception as error:
                 answer.set_exception(error)
                 return
-            self._on_lookup(question[1], _name_of(found), self._clock() - start)
-            answer.set_result(found)
+            self._on_lookup(question[1], _name_of(result), self._clock() - start)
+            answer.set_result(result)
 
-        _query(self._aiodns, *question).add_done_callback(settle)
+        name, record_type = question
+        self._channel.ask(name, _RECORD_TYPES[record_type], settle)
         return answer
-
-
-def _query(resolver: aiodns.DNSResolver, name: str, record_type: str) -> asyncio.Future[Any]:
-    if hasattr(resolver, "query_dns"):
-        return resolver.query_dns(name, record_type)
-    older: Any = resolver  # COMPAT(aiodns 3): another method, other result types
-    future: asyncio.Future[Any] = older.query(name, record_type)
-    return future
 
 
 def _late(name: str, record_type: str) -> Answer:
@@ -184,22 +173,16 @@ def _name_of(answer: Answer) -> str:
     return "found" if answer.records else "none"
 
 
-def _answer(asked: asyncio.Future[Any], name: str, record_type: str) -> Answer:
+def _answer(found: Any, code: int | None, name: str, record_type: str) -> Answer:
     """Turn what c-ares says into an answer. Absence and failure are remembered only briefly."""
-    if asked.cancelled():
-        return _late(name, record_type)
-    error = asked.exception()
-    if error is None:
-        return _records(asked.result(), record_type)
-    if not isinstance(error, aiodns.error.DNSError):
-        raise error
-    code, text = error.args[0], error.args[-1]
+    if code is None:
+        return _records(found, record_type)
     if code in _NONE:
         return Answer((), _ABSENT_SECONDS)
     if code == _TIMEOUT:
         return Answer(Failure(Reason.DNS_TIMEOUT, f"{record_type} {name}"), _FAILED_SECONDS)
     reason = Reason.DNS_UNREACHABLE if code == _UNREACHABLE else Reason.DNS_SERVFAIL
-    return Answer(Failure(reason, f"{record_type} {name}: {text}"), _FAILED_SECONDS)
+    return Answer(Failure(reason, f"{record_type} {name}: {error_text(code)}"), _FAILED_SECONDS)
 
 
 def _one_of(*found: Sequence[Any] | Failure) -> Failure | None:
@@ -210,28 +193,12 @@ def _one_of(*found: Sequence[Any] | Failure) -> Failure | None:
     return next(unreachable, failures[0] if failures else None)
 
 
-class _Address:
-    """An A or AAAA record, whatever the version of aiodns calls its field."""
-
-    __slots__ = ("addr",)
-
-    def __init__(self, addr: str) -> None:
-        self.addr = addr
-
-
 def _records(result: Any, record_type: str) -> Answer:
     """The data of the records of that type, good as long as they and the aliases on the way."""
-    if hasattr(result, "answer"):
-        wanted = _RECORD_TYPES[record_type]
-        data = tuple(record.data for record in result.answer if record.type == wanted)
-        ttl = min((record.ttl for record in result.answer), default=_ABSENT_SECONDS)
-        return Answer(data, ttl if data else min(ttl, _ABSENT_SECONDS))
-    if not isinstance(result, list):  # COMPAT(aiodns 3): from here on, and one CNAME is no list
-        result = [result]
-    ttl = min((record.ttl for record in result), default=0)
-    if record_type not in ("A", "AAAA"):
-        return Answer(tuple(result), ttl)
-    return Answer(tuple(_Address(record.host) for record in result), ttl)
+    wanted = _RECORD_TYPES[record_type]
+    data = tuple(record.data for record in result.answer if record.type == wanted)
+    ttl = min((record.ttl for record in result.answer), default=_ABSENT_SECONDS)
+    return Answer(data, ttl if data else min(ttl, _ABSENT_SECONDS))
 
 
 def _srv_records(found: Sequence[Any] | Failure, *, direct_tls: bool) -> list[SrvRecord]:
@@ -242,41 +209,9 @@ def _srv_records(found: Sequence[Any] | Failure, *, direct_tls: bool) -> list[Sr
 
 
 def _raw_srv(data: Any, *, direct_tls: bool) -> SrvRecord:
-    name = str(getattr(data, "target", None) or getattr(data, "host", "")).rstrip(".").lower()
+    name = _name_in(data.target)
     return SrvRecord(data.priority, data.weight, data.port, name, direct_tls)
 
 
-def _name_server(data: Any) -> str:
-    name = getattr(data, "nsdname", None) or getattr(data, "host", "")
-    return str(name).rstrip(".").lower()
-
-
-def _new_aiodns(nameservers: Sequence[str]) -> aiodns.DNSResolver:
-    """Ports by `udp_port` and `tcp_port` where there is one for all, which every version can."""
-    options: dict[str, Any] = {"timeout": _TRY_SECONDS, "tries": _TRIES}
-    if not nameservers:
-        return aiodns.DNSResolver(**options)
-    split = [_split_port(server) for server in nameservers]
-    ports = {port for _, port in split}
-    if len(ports) == 1:
-        port = ports.pop()
-        options |= {"udp_port": port, "tcp_port": port}
-        servers = [host for host, _ in split]
-    else:
-        if not hasattr(aiodns.DNSResolver, "query_dns"):  # COMPAT(aiodns 3)
-            raise InvalidValue(
-                "check.nameservers", f"expected one port for all of them, got {sorted(ports)}"
-            )
-        servers = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in split]
-    return aiodns.DNSResolver(nameservers=servers, **options)
-
-
-def _split_port(server: str) -> tuple[str, int]:
-    """`192.0.2.1`, `192.0.2.1:5353`, `2001:db8::1` or `[2001:db8::1]:5353`."""
-    if server.startswith("["):
-        host, _, port = server[1:].partition("]")
-        return host, int(port.removeprefix(":") or 53)
-    if server.count(":") == 1:
-        host, _, port = server.partition(":")
-        return host, int(port)
-    return server, 53
+def _name_in(field: object) -> str:
+    return str(field).rstrip(".").lower()

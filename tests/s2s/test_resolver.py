@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import aiodns
 import pytest
 
 from sidecar.lab.dns import DnsServer
@@ -143,9 +142,6 @@ async def test_answer_too_long_for_udp_comes_over_tcp(resolver, dns):
     assert {query.transport for query in dns.asked(f"{PLAIN}.{CAPULET}")} == {"udp", "tcp"}
 
 
-@pytest.mark.skipif(
-    not hasattr(aiodns.DNSResolver, "query_dns"), reason="aiodns 3 takes one port for all"
-)
 async def test_next_nameserver_is_asked_when_one_is_down(dns):
     async with DnsServer() as other:
         other.add_srv(CAPULET, "host.example", 5269)
