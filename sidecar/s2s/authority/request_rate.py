@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 _BURST_SECONDS = 0.5
+_MOST_OWED_SECONDS = 60.0
+"""A flood from a network costs its other servers no more than this once it is over."""
 _MAX_NETWORKS = 16_384
 
 
@@ -17,6 +19,7 @@ class RequestRate:
     def charge(self, network: str, price: float, now: float) -> float:
         """Charge `price` requests; return the seconds to wait before the next."""
         until = max(self._spent.get(network, 0.0), now) + price / self.per_second
+        until = min(until, now + _MOST_OWED_SECONDS)
         if network not in self._spent and len(self._spent) >= _MAX_NETWORKS:
             self._forget(now)
         self._spent[network] = until
