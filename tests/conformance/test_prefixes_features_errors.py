@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from xml.etree.ElementTree import Element
 
 from findings import answer_or_end, how_it_ended, kind, yes_if
 from guests import Guests
@@ -77,15 +76,7 @@ async def test_error_of_the_authoritative_server_is_remote_server_not_found(
     guests: Guests, find
 ) -> None:
     peer = await guests.peer()
-
-    async def cannot_say(asking: RawStream, element: Element) -> None:
-        from_, to, id = (element.get(name) for name in ("to", "from", "id"))
-        await asking.send(
-            f"<db:verify from='{from_}' to='{to}' id='{id}' type='error'><error type='cancel'>"
-            "<item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></db:verify>"
-        )
-
-    peer.on_verify = cannot_say
+    peer.on_verify = peer.verify_with_error
     stream = await guests.stream(peer)
     await peer.request(stream, target=CAPULET)
     answer = await answer_or_end(stream, RESULT)

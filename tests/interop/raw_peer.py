@@ -127,6 +127,15 @@ class RawPeer:
             sender=sender, target=target, stream=stream_id, type="valid" if good else "invalid"
         )
 
+    async def verify_with_error(self, stream: RawStream, element: Element) -> None:
+        """As `on_verify`: it cannot say whether the key is its own."""
+        target, sender, stream_id = (element.get(name) for name in ("from", "to", "id"))
+        await stream.send(
+            f"<db:verify from='{sender}' to='{target}' id='{stream_id}' type='error'>"
+            "<error type='cancel'>"
+            "<item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></db:verify>"
+        )
+
     async def accept_result(self, stream: RawStream, element: Element) -> None:
         await stream.answer_result(
             sender=element.get("from", ""), target=element.get("to", ""), type="valid"

@@ -131,15 +131,7 @@ async def test_authoritative_server_that_hangs_up_is_an_error_at_once(visit: Vis
 async def test_error_of_the_authoritative_server_is_an_error(visit: Visit) -> None:
     """Neither valid nor invalid: it could not say (XEP-0220 §2.5)."""
     peer = await visit.peer()
-
-    async def cannot_say(asking: RawStream, element: Element) -> None:
-        from_, to, id = (element.get(name) for name in ("to", "from", "id"))
-        await asking.send(
-            f"<db:verify from='{from_}' to='{to}' id='{id}' type='error'><error type='wait'>"
-            "<resource-constraint xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></db:verify>"
-        )
-
-    peer.on_verify = cannot_say
+    peer.on_verify = peer.verify_with_error
     stream = await visit.stream(peer)
     assert (await peer.authenticate(stream, target=CAPULET)).get("type") == "error"
     peer.on_verify = peer.verify_honestly
