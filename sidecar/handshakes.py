@@ -110,6 +110,9 @@ class HandshakeRecord(Struct, array_like=True):
             self.certificate = later.certificate
         if later.outcome == "issued" and self.outcome in _DECIDED:
             return
+        # Anybody may ask with a wrong key: what the right one has proven stays.
+        if later.role == "authoritative" and later.reported is None and self.outcome == "valid":
+            return
         if later.outcome == "closed" and self.outcome is not None:
             return
         if later.outcome is not None:

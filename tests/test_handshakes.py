@@ -89,6 +89,25 @@ def test_retry_that_succeeds_leaves_nothing_of_the_error() -> None:
     assert (record.outcome, record.condition, record.reason) == ("valid", None, None)
 
 
+@pytest.mark.parametrize(
+    "before",
+    [decided("verify"), reported(Role.INITIATING, "valid")],
+    ids=["verified", "reported"],
+)
+def test_wrong_key_or_replay_does_not_take_back_that_a_handshake_was_valid(
+    before: HandshakeRecord,
+) -> None:
+    forged = decided("verify", Verdict.invalid("key-wrong"))
+    record = together(decided("issue"), before, forged)
+    assert (record.outcome, record.reason) == ("valid", None)
+
+
+def test_right_key_after_a_wrong_one_makes_the_handshake_valid() -> None:
+    forged = decided("verify", Verdict.invalid("key-wrong"))
+    record = together(decided("issue"), forged, decided("verify"))
+    assert (record.outcome, record.reason) == ("valid", None)
+
+
 def test_report_overrules_what_we_said_of_the_key() -> None:
     record = together(decided("verify"), reported(Role.INITIATING, "error"))
     assert (record.outcome, record.reported, record.role) == ("error", "error", "initiating")
