@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from itertools import chain
+from typing import TypeVar
 
 from sidecar.names import Domain
 from sidecar.s2s.address_budget import Place
@@ -21,6 +23,7 @@ _MAX_OUTSTANDING = 32
 _MAX_CHANNELS = 256
 
 _Key = tuple[Domain, Place, bool]
+_AnyKey = TypeVar("_AnyKey")
 
 
 class Pool:
@@ -33,7 +36,8 @@ class Pool:
     def __init__(self, certificates: Certificates, idle_seconds: float) -> None:
         self._certificates = certificates
         self._idle_seconds = idle_seconds
-        self._kept: dict[_Key, list[_Kept]] = {}
+        self._kept: dict[tuple[_Key, Domain], list[_Kept]] = {}
+        self._shared: dict[_Key, list[_Kept]] = {}  # those of them that may do for other domains
         self._count = 0
 
     def lend(
@@ -41,7 +45,9 @@ class Pool:
     ) -> Channel | None:
         """A channel on which `sender`'s server can be asked, if there is one."""
         for place in places:
-            for kept in self._kept.get((local, place, direct_tls), ()):
+            key = local, place, direct_tls
+            own: Iterable[_Kept] = self._kept.get((key, sender), ())
+            for kept in chain(own, self._shared.get(key, ())):
                 if kept.is_good_for(sender):
                     kept.stay()
                     return kept.channel
@@ -52,9 +58,12 @@ class Pool:
         if self._idle_seconds <= 0 or channel.ended or self._count >= _MAX_CHANNELS:
             channel.close()
             return
-        coverage = self._certificates.coverage(channel.connection.certificates())
-        kept = _Kept(self, (channel.local, place, channel.direct_tls), channel, coverage)
-        self._kept.setdefault(kept.key, []).append(kept)
+        shown = channel.connection.certificates()
+        key = channel.local, place, channel.direct_tls
+        kept = _Kept(self, key, channel, self._certificates.coverage(shown))
+        self._kept.setdefault((key, channel.remote), []).append(kept)
+        if shown and channel.dialback_errors:
+            self._shared.setdefault(key, []).append(kept)
         self._count += 1
         kept.rest()
 
@@ -70,11 +79,19 @@ class Pool:
 
     def drop(self, kept: _Kept) -> None:
         """Forget one that is being closed."""
-        channels = self._kept[kept.key]
-        channels.remove(kept)
+        _take_out(self._kept, (kept.key, kept.channel.remote), kept)
+        if kept.key in self._shared:
+            _take_out(self._shared, kept.key, kept)
         self._count -= 1
-        if not channels:
-            del self._kept[kept.key]
+
+
+def _take_out(channels: dict[_AnyKey, list[_Kept]], key: _AnyKey, kept: _Kept) -> None:
+    """Remove it if it is there, and what is empty then."""
+    left = [each for each in channels[key] if each is not kept]
+    if left:
+        channels[key] = left
+    else:
+        del channels[key]
 
 
 def _nothing() -> None:
