@@ -24,6 +24,8 @@ _TRY_SECONDS = 1.5
 _TRIES = 6
 _TICK_SECONDS = 0.1
 _LOOK_SECONDS = 5.0
+_MAX_REMEMBERED = 4096
+_NOBODY = "192.0.2.1"  # RFC 5737; never asked
 _RESOLV_CONF = Path("/etc/resolv.conf")
 _NO_SOCKET: int = pycares.ARES_SOCKET_BAD
 
@@ -65,6 +67,7 @@ class DnsChannel:
         self._clock = clock
         self._closed = False
         self._look_at = clock() + _LOOK_SECONDS
+        self._remembered = 0
         self._channel = pycares.Channel(
             sock_state_cb=self._watch, timeout=_TRY_SECONDS, tries=_TRIES, servers=nameservers
         )
@@ -77,6 +80,9 @@ class DnsChannel:
             return
         if self._system is not None and self._clock() >= self._look_at:
             self._follow(self._system)
+        self._remembered += 1
+        if self._remembered > _MAX_REMEMBERED:
+            self._forget()
         try:
             self._channel.query(name, record_type, callback=told)
         except pycares.AresError as error:  # a name that cannot be
@@ -94,6 +100,14 @@ class DnsChannel:
         if self._timer is not None:
             self._timer.cancel()
         self._channel.close()
+
+    def _forget(self) -> None:
+        """Have c-ares forget its answers, which it counts nowhere, as it does when nameservers
+        change. Our own cache is bounded. Questions under way go on."""
+        self._remembered = 0
+        servers = self._channel.servers
+        self._channel.servers = [*servers, _NOBODY]
+        self._channel.servers = servers
 
     def _follow(self, system: SystemNameservers) -> None:
         """Ask the nameservers that the system has now."""

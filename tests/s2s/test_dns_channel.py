@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import Any
 import pytest
 import uvloop
 
+from bench.dns import WildcardDns, Zone
+from bench.soak.memory import resident_mib
+from sidecar.lab.addresses import fresh_address
 from sidecar.lab.dns import DnsServer
 from sidecar.lab.script import Silent, Slow, Truncate
 from sidecar.s2s.dns_channel import DnsChannel, SystemNameservers
@@ -146,3 +150,19 @@ async def test_nameservers_of_the_system_are_followed(dns, tmp_path):
         assert absent is None
         assert len(other.asked("host.example")) == len(dns.asked("host.example")) == 1
     channel.close()
+
+
+async def test_memory_of_answers_is_bounded_and_questions_under_way_go_on(monkeypatch):
+    monkeypatch.setattr("sidecar.s2s.dns_channel._MAX_REMEMBERED", 1_000)
+    zone = Zone("zone.example", "192.0.2.1", 5269)
+    async with WildcardDns(fresh_address(), zone) as dns:
+        channel = DnsChannel([dns.nameserver])
+        asked = [f"{name}." + "x" * 60 + ".zone.example" for name in range(30_000)]
+        resident = []
+        for start in range(0, len(asked), 200):
+            codes = await asyncio.gather(*(ask(channel, name) for name in asked[start:][:200]))
+            assert set(codes) == {None}
+            resident.append(resident_mib(os.getpid()))
+        third = len(resident) // 3
+        assert resident[-1] - resident[third] < 10  # c-ares would have taken 26
+        channel.close()
