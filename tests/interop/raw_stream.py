@@ -119,7 +119,8 @@ class RawStream:
         """Drop the connection without a word."""
         if self._reading is not None:
             self._reading.cancel()
-        self._writer.transport.abort()
+        with suppress(AttributeError):  # COMPAT(python 3.11.4): TLS that has ended cannot be aborted
+            self._writer.transport.abort()
         self._end()
 
     # TLS
