@@ -119,7 +119,7 @@ class RawStream:
         """Drop the connection without a word."""
         if self._reading is not None:
             self._reading.cancel()
-        with suppress(AttributeError):  # COMPAT(python 3.11.4): TLS that has ended cannot be aborted
+        with suppress(AttributeError):  # COMPAT(python 3.11.4): TLS that is over has no abort
             self._writer.transport.abort()
         self._end()
 
