@@ -20,7 +20,7 @@ from bench.wire import stream_header
 
 _PER_NETWORK = 100
 _CONNECTING_AT_ONCE = 100
-_VERIFY = b"<db:verify from='%s' to='flood.example' id='%s'>%s</db:verify>"
+_VERIFY = b"<db:verify from='flood.example' to='%s' id='%s'>%s</db:verify>"
 
 
 class Crowd(msgspec.Struct):
@@ -63,7 +63,7 @@ class Peers:
         while True:
             try:
                 await what()
-            except OSError:
+            except (OSError, EOFError):  # cut off, also before it was greeted
                 await asyncio.sleep(0.05)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
