@@ -253,3 +253,18 @@ async def _left(place: Listening, connections: int) -> None:
     async with asyncio.timeout(30):
         while (state := place.listener.state) and state.connections > connections:
             await asyncio.sleep(0.02)
+
+
+async def test_connection_of_a_network_that_owes_is_not_read_before_its_time(
+    tmp_path: Path,
+) -> None:
+    async with listening(tmp_path, requests_per_second=50) as place:
+        async with ReceivingServer(place.address, place.port) as flooding:
+            await flooding.open()
+            flooding.send(verify("0" * 64) * 150)
+            await flooding.until("<db:verify")
+            start = asyncio.get_running_loop().time()
+            async with ReceivingServer(place.address, place.port) as peer:
+                peer.send(HEADER + verify(RIGHT))
+                await peer.until("<stream:features")
+                assert asyncio.get_running_loop().time() - start > 1.0

@@ -20,22 +20,33 @@ class Reading:
 
     def __init__(self) -> None:
         self._transport: asyncio.ReadTransport | None = None
+        self._over = False
         self.against = Against.NOTHING
 
     def begin(self, transport: asyncio.ReadTransport) -> None:
-        self._transport = transport
+        """Called where the connection is made. uvloop begins to read after that, paused or not, so
+        what there is against it takes effect in the next turn of the event loop."""
+        asyncio.get_running_loop().call_soon(self._begun, transport)
+
+    def _begun(self, transport: asyncio.ReadTransport) -> None:
+        if not self._over:
+            self._transport = transport
+            if self.against:
+                transport.pause_reading()
 
     def stop(self, why: Against) -> None:
-        if self._transport is not None:
-            if not self.against:
-                self._transport.pause_reading()
-            self.against |= why
+        if self._over:
+            return
+        if self._transport is not None and not self.against:
+            self._transport.pause_reading()
+        self.against |= why
 
     def go_on(self, why: Against) -> None:
-        if self._transport is not None and self.against & why:
-            self.against &= ~why
-            if not self.against:
-                self._transport.resume_reading()
+        if not self.against & why:
+            return
+        self.against &= ~why
+        if self._transport is not None and not self.against:
+            self._transport.resume_reading()
 
     def end(self) -> None:
         """Pause no more: what comes is dropped, but the end of the connection is to be seen."""
@@ -45,4 +56,4 @@ class Reading:
 
     def lost(self) -> None:
         """There is nothing to read from any more."""
-        self._transport, self.against = None, Against.NOTHING
+        self._transport, self._over, self.against = None, True, Against.NOTHING
