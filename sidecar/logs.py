@@ -8,7 +8,7 @@ import sys
 from datetime import UTC, datetime
 
 # Libraries whose debug lines hold stanzas or addresses of no use to an operator.
-_CHATTY = ("slixmpp", "asyncio", "aiodns", "aiohttp")
+_CHATTY = ("slixmpp", "asyncio", "aiohttp")
 
 
 def configure(level: str, program: str, format: str = "human") -> None:
