@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sidecar.errors import KeyServiceUnavailable
 from sidecar.keys.framing import BadFrame, FrameReader, decode_replies, encode_frame
-from sidecar.keys.messages import AdminRequest, Failed, Reply
+from sidecar.keys.messages import AdminRequest, DryRun, Failed, Reply
 
 _TIMEOUT_SECONDS = 30.0
 _FAULTS = {
@@ -20,7 +20,7 @@ _FAULTS = {
 _ENDED = "the key service ended the connection; see its log"
 
 
-def ask(path: Path, request: AdminRequest) -> Reply:
+def ask(path: Path, request: AdminRequest | DryRun) -> Reply:
     """Return keyd's reply. Raises KeyServiceUnavailable, with words for an operator."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:

@@ -15,7 +15,7 @@ from sidecar.cli.config_option import CONFIG_VARIABLE, DEFAULT_PATH
 from sidecar.cli.progress import patience
 from sidecar.config import places
 from sidecar.errors import ConfigError, KeyServiceUnavailable
-from sidecar.keys.messages import AdminRequest, Refused, Reply
+from sidecar.keys.messages import AdminRequest, DryRun, Refused, Reply
 
 SEPARATE = Path("/var/lib/dialback-keyd/admin.sock")
 EMBEDDED = Path("/var/lib/dialback-sidecar/keyd/admin.sock")
@@ -68,7 +68,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 
 def ask_or_exit(
-    path: Path, request: AdminRequest, wanted: type[_Wanted], *, about: object = None
+    path: Path, request: AdminRequest | DryRun, wanted: type[_Wanted], *, about: object = None
 ) -> _Wanted:
     """Return the reply; say in words why there is none and exit with status 1 otherwise.
 

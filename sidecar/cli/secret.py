@@ -16,14 +16,17 @@ from sidecar.cli.tables import show_json
 from sidecar.errors import InvalidValue
 from sidecar.keys.messages import (
     Changed,
+    DryRun,
     ImportSecret,
     ListedVersion,
     ListVersions,
     RevokeSecret,
     RotateSecret,
+    SecretAction,
     VersionList,
 )
 from sidecar.names import Domain
+from sidecar.operations.secrets import changed_versions
 
 _SECONDS_PER_DAY = 86400
 _SHOWN = 100
@@ -34,6 +37,11 @@ def _domain(_: click.Context, __: click.Parameter, value: str | None) -> str | N
         return None if value is None else str(Domain.parse(value))
     except InvalidValue as error:
         raise click.BadParameter(error.problem) from None
+
+
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Say what would be done, and do nothing."
+)
 
 
 @click.group()
@@ -65,9 +73,17 @@ def _versions(admin_socket: Path, domain: str | None) -> Iterator[ListedVersion]
 @click.argument("domain", callback=_domain, required=False)
 @click.option("--all", "every", is_flag=True, help="Rotate every domain.")
 @click.option("--after", default="", help="With --all: go on after this domain.")
+@dry_run_option
 @admin_socket_option
 @json_option
-def rotate(domain: str | None, every: bool, after: str, admin_socket: Path, as_json: bool) -> None:
+def rotate(
+    domain: str | None,
+    every: bool,
+    after: str,
+    dry_run: bool,
+    admin_socket: Path,
+    as_json: bool,
+) -> None:
     """Make a new secret for DOMAIN. Keys issued before still verify until they expire.
 
     Example: dialback-sidecar secret rotate example.org
@@ -77,26 +93,37 @@ def rotate(domain: str | None, every: bool, after: str, admin_socket: Path, as_j
     if after and not every:
         raise click.UsageError("--after goes with --all")
     if domain is None:
-        changed = _rotate_all(after, admin_socket)
+        changed = _rotate_all(after, admin_socket, dry_run=dry_run)
     else:
-        changed = ask_or_exit(admin_socket, RotateSecret(domain), Changed)
+        changed = _ask(RotateSecret(domain), admin_socket, dry_run=dry_run)
     if as_json:
-        return _show_changed(changed)
+        return show_json(changed_versions(changed, dry_run=dry_run))
+    issues = "would issue" if dry_run else "issues now"
     for name, number in changed.versions[:_SHOWN]:
-        click.echo(f"{name}: version {number} issues now")
+        click.echo(f"{name}: version {number} {issues}")
     if changed.count > _SHOWN:
         click.echo(f"... {changed.count} domains in all")
+    _say_if(dry_run)
 
 
-def _rotate_all(after: str, admin_socket: Path) -> Changed:
+def _ask(action: SecretAction, admin_socket: Path, *, dry_run: bool) -> Changed:
+    return ask_or_exit(admin_socket, DryRun(action) if dry_run else action, Changed)
+
+
+def _say_if(dry_run: bool) -> None:
+    if dry_run:
+        click.echo("(a dry run: nothing was done)")
+
+
+def _rotate_all(after: str, admin_socket: Path, *, dry_run: bool) -> Changed:
     """Rotate so many at a time: keys are answered in between, and whoever is stopped can go on."""
     versions: list[tuple[str, int]] = []
     next_: str | None = after
     while next_ is not None:
         try:
-            changed = ask_or_exit(admin_socket, RotateSecret(None, next_), Changed)
+            changed = _ask(RotateSecret(None, next_), admin_socket, dry_run=dry_run)
         except SystemExit:
-            if next_:
+            if versions and not dry_run:
                 go_on = shlex.join(["--all", "--after", next_])
                 click.echo(f"{len(versions)} domains are done; go on with {go_on}", err=True)
             raise
@@ -110,21 +137,26 @@ def _rotate_all(after: str, admin_socket: Path) -> Changed:
 @click.option(
     "--version", "number", type=click.IntRange(1), help="Which one; without it the active one."
 )
+@dry_run_option
 @admin_socket_option
 @json_option
-def revoke(domain: str, number: int | None, admin_socket: Path, as_json: bool) -> None:
+def revoke(
+    domain: str, number: int | None, dry_run: bool, admin_socket: Path, as_json: bool
+) -> None:
     """Destroy a secret of DOMAIN now. Keys issued under it verify no more.
 
     If it was the active one, the next is active with the same answer.
 
     Example: dialback-sidecar secret revoke example.org --version 3
     """
-    changed = ask_or_exit(admin_socket, RevokeSecret(domain, number), Changed)
+    changed = _ask(RevokeSecret(domain, number), admin_socket, dry_run=dry_run)
     if as_json:
-        return _show_changed(changed)
-    done = _named([version for _, version in changed.versions])
-    issuing = "" if changed.successor is None else f", version {changed.successor} issues now"
-    click.echo(f"{domain}: {done} revoked{issuing}")
+        return show_json(changed_versions(changed, dry_run=dry_run))
+    gone = _named([version for _, version in changed.versions])
+    revoked, issues = ("would be revoked", "would issue") if dry_run else ("revoked", "issues now")
+    issuing = "" if changed.successor is None else f", version {changed.successor} {issues}"
+    click.echo(f"{domain}: {gone} {revoked}{issuing}")
+    _say_if(dry_run)
 
 
 @secret.command("import")
@@ -139,6 +171,7 @@ def revoke(domain: str, number: int | None, admin_socket: Path, as_json: bool) -
     "--days", type=click.IntRange(1, 30), default=7, show_default=True, help="Trust it so long."
 )
 @click.option("--issue", is_flag=True, help="Issue under it too, before you move back.")
+@dry_run_option
 @admin_socket_option
 @json_option
 def import_secret(
@@ -147,6 +180,7 @@ def import_secret(
     cookie_file: IO[bytes] | None,
     days: int,
     issue: bool,
+    dry_run: bool,
     admin_socket: Path,
     as_json: bool,
 ) -> None:
@@ -159,12 +193,19 @@ def import_secret(
     """
     material = _material(secret_file, cookie_file)
     request = ImportSecret(domain, material, days * _SECONDS_PER_DAY, issue)
-    changed = ask_or_exit(admin_socket, request, Changed)
+    changed = _ask(request, admin_socket, dry_run=dry_run)
     if as_json:
-        return _show_changed(changed)
+        return show_json(changed_versions(changed, dry_run=dry_run))
+    imported, issues = (
+        ("would be imported", "would issue under it")
+        if dry_run
+        else ("imported", "issues under it now")
+    )
     trusted, *issuing = (number for _, number in changed.versions)
-    also = "".join(f", version {number} issues under it now" for number in issuing)
-    click.echo(f"{domain}: version {trusted} imported, trusted for {days} days{also}")
+    also = "".join(f", version {number} {issues}" for number in issuing)
+    how_long = f"{days} day{'s' * (days > 1)}"
+    click.echo(f"{domain}: version {trusted} {imported}, trusted for {how_long}{also}")
+    _say_if(dry_run)
 
 
 def _material(secret_file: IO[bytes] | None, cookie_file: IO[bytes] | None) -> bytes:
@@ -183,13 +224,3 @@ def _material(secret_file: IO[bytes] | None, cookie_file: IO[bytes] | None) -> b
 
 def _named(numbers: list[int]) -> str:
     return f"version{'s' * (len(numbers) > 1)} {' and '.join(map(str, numbers))}"
-
-
-def _show_changed(changed: Changed) -> None:
-    """The same as the answer of the API."""
-    versions = [{"domain": domain, "number": number} for domain, number in changed.versions]
-    content: dict[str, object] = {"count": changed.count, "versions": versions, "successor": None}
-    if changed.successor is not None:
-        (domain, _), *_ = changed.versions
-        content["successor"] = {"domain": domain, "number": changed.successor}
-    show_json(content)

@@ -27,6 +27,7 @@ from sidecar.keys.messages import (
     CreateToken,
     Denied,
     Done,
+    DryRun,
     Failed,
     GetPolicies,
     GetStatus,
@@ -39,6 +40,7 @@ from sidecar.keys.messages import (
     RevokeSecret,
     RevokeToken,
     RotateSecret,
+    SecretAction,
     TokenFacts,
     TokenList,
     TokenMade,
@@ -68,7 +70,7 @@ _READS = ListVersions | GetPolicies | JudgeKey | GetStatus | ListTokens
 _MAX_NAMED = 100
 
 
-class _DryRun(Exception):
+class _Undo(Exception):
     """Undoes the transaction at its very end."""
 
 
@@ -88,12 +90,14 @@ class BearerDesk:
         self._administer = administer
         self._repeats = Repeats(store)
 
-    def answer(self, request: TokenRequest | AsBearer | WhoBears, now_ms: int) -> Reply:
+    def answer(self, request: TokenRequest | DryRun | AsBearer | WhoBears, now_ms: int) -> Reply:
         try:
             if isinstance(request, WhoBears):
                 return self._who(request.token, now_ms)
             if isinstance(request, AsBearer):
                 return self._as_bearer(request, now_ms)
+            if isinstance(request, DryRun):
+                return self._try(request.request, now_ms)
             return self._about_tokens(request, now_ms)
         except NotDone as error:
             return Refused(error.reason)
@@ -117,7 +121,7 @@ class BearerDesk:
             return Denied(reason)
         level = logging.DEBUG if isinstance(request, _READS) else logging.INFO
         log.log(level, "%s by token %s (%s)", type(request).__name__, bearer.id, bearer.name)
-        if isinstance(request, RotateSecret | RevokeSecret | ImportSecret):
+        if isinstance(request, SecretAction):
             if asked.dry_run:
                 return self._try(request, now_ms)
             if asked.repeat_key is None:
@@ -171,7 +175,7 @@ class BearerDesk:
     def _once(
         self,
         bearer: TokenFacts,
-        request: RotateSecret | RevokeSecret | ImportSecret,
+        request: SecretAction,
         repeat: tuple[str, bytes],
         now_ms: int,
     ) -> Reply:
@@ -206,23 +210,23 @@ class BearerDesk:
         finally:
             self._store.before_commit = None
 
-    def _try(self, request: RotateSecret | RevokeSecret | ImportSecret, now_ms: int) -> Reply:
+    def _try(self, request: SecretAction, now_ms: int) -> Reply:
         """Return what would change, and change nothing."""
         if isinstance(request, RevokeSecret):
             return self._would_revoke(request)
 
         def undo() -> None:
-            raise _DryRun
+            raise _Undo
 
         self._store.before_commit = undo
         try:
             return self._administer(request, now_ms)
-        except _DryRun:
+        except _Undo:
             return self._changed_by(request)
         finally:
             self._store.before_commit = None
 
-    def _changed_by(self, request: RotateSecret | RevokeSecret | ImportSecret) -> Changed:
+    def _changed_by(self, request: SecretAction) -> Changed:
         """The answer to `request`, from what its transaction did."""
         added, destroyed = self._store.added, self._store.destroyed
         if isinstance(request, RevokeSecret):

@@ -23,6 +23,7 @@ from sidecar.keys.domain_policy import Policies
 from sidecar.keys.limits import Limits
 from sidecar.keys.messages import (
     AsBearer,
+    DryRun,
     LedgerRequest,
     Question,
     Reply,
@@ -111,7 +112,7 @@ class KeyService:
     def administer(self, request: Question) -> Reply:
         """Answer one request of an operator."""
         now_ms = self._clock.now_ms()
-        if isinstance(request, TokenRequest | AsBearer | WhoBears):
+        if isinstance(request, TokenRequest | DryRun | AsBearer | WhoBears):
             return self._desk.answer(request, now_ms)
         return self._administration.answer(request, now_ms)
 

@@ -18,6 +18,7 @@ from sidecar.keys.messages import (
     Backup,
     ChangePolicy,
     CreateToken,
+    DryRun,
     EndKey,
     GetPolicies,
     GetStatus,
@@ -143,10 +144,14 @@ def _token(request: WhoBears | AsBearer) -> None:
         raise InvalidValue("token", f"expected 1 to {MAX_TOKEN_CHARACTERS} characters")
 
 
-def _inner(request: AsBearer) -> None:
+def _bearer_and_inner(request: AsBearer) -> None:
     _token(request)
     if request.repeat_key is not None:
         _printable(request.repeat_key, "repeat_key", MAX_REPEAT_KEY_CHARACTERS)
+    _inner(request)
+
+
+def _inner(request: AsBearer | DryRun) -> None:
     TABLE[type(request.request)][1](request.request)
 
 
@@ -177,13 +182,14 @@ TABLE: dict[type[Request], tuple[Capability, Callable[[Any], None]]] = {
     RotateSecret: (Capability.ADMIN, _domain_if_any),
     RevokeSecret: (Capability.ADMIN, _domain),
     ImportSecret: (Capability.ADMIN, _domain_and_secret),
+    DryRun: (Capability.ADMIN, _inner),
     RotateKek: (Capability.ADMIN, _nothing),
     GetStatus: (Capability.FACTS, _nothing),
     Backup: (Capability.ADMIN, _absolute_path),
     CreateToken: (Capability.ADMIN, _new_token),
     ListTokens: (Capability.ADMIN, _nothing),
     RevokeToken: (Capability.ADMIN, _token_id),
-    AsBearer: (Capability.BEARER, _inner),
+    AsBearer: (Capability.BEARER, _bearer_and_inner),
     WhoBears: (Capability.BEARER, _token),
 }
 """Each request: who may ask it, and the check of its fields."""

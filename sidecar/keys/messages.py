@@ -127,8 +127,17 @@ class Backup(_Message, frozen=True, tag="backup"):
     path: str
 
 
+SecretAction = RotateSecret | RevokeSecret | ImportSecret
+
+
+class DryRun(_Message, frozen=True, tag="dry-run"):
+    """Do nothing, and answer what `request` would do."""
+
+    request: SecretAction
+
+
 PolicyRequest = GetPolicies | ChangePolicy
-SecretRequest = ListVersions | RotateSecret | RevokeSecret | ImportSecret
+SecretRequest = ListVersions | SecretAction
 AdminRequest = SecretRequest | PolicyRequest | JudgeKey | RotateKek | GetStatus | Backup
 
 
@@ -175,7 +184,7 @@ class WhoBears(_Message, frozen=True, tag="who-bears"):
     token: str
 
 
-Question = AdminRequest | TokenRequest | AsBearer | WhoBears
+Question = AdminRequest | DryRun | TokenRequest | AsBearer | WhoBears
 """What operators ask, answered one at a time; requests for keys are answered in batches."""
 
 Request = LedgerRequest | Question

@@ -14,6 +14,7 @@ from sidecar.keys.messages import (
     ListVersions,
     RevokeSecret,
     RotateSecret,
+    SecretAction,
     VersionList,
 )
 from sidecar.keys.scopes import Scope
@@ -135,7 +136,7 @@ async def _import(parts: Parts, call: Call, given: ImportInput) -> ChangedVersio
 async def _change(
     parts: Parts,
     call: Call,
-    request: RotateSecret | RevokeSecret | ImportSecret,
+    request: SecretAction,
     action: Literal["rotated", "revoked", "imported"],
     dry_run: bool,
 ) -> ChangedVersions:
@@ -145,10 +146,15 @@ async def _change(
         numbers = [number for _, number in reply.versions]
         change = SecretChange(action, str(request.domain), numbers, reply.successor)
         parts.events.publish("secret", change, str(request.domain))
+    return changed_versions(reply, dry_run=dry_run)
+
+
+def changed_versions(reply: Changed, *, dry_run: bool) -> ChangedVersions:
+    """The answer to an action, from what the key service says was done or would be."""
     named = [VersionName(domain, number) for domain, number in reply.versions]
     successor = None
     if reply.successor is not None:
-        successor = VersionName(str(request.domain), reply.successor)
+        successor = VersionName(named[0].domain, reply.successor)
     return ChangedVersions(dry_run=dry_run, count=reply.count, versions=named, successor=successor)
 
 

@@ -13,6 +13,7 @@ from sidecar.keys.messages import (
     CreateToken,
     Denied,
     Done,
+    DryRun,
     GetPolicies,
     GetStatus,
     ImportSecret,
@@ -193,6 +194,7 @@ def test_dry_run_tells_what_the_action_then_does(house, action):
     token = made(house, Scope.ADMIN)
     before = house.states()
     told = ask(house, token, action, dry_run=True)
+    assert house.admin(DryRun(action)) == told
     assert house.states() == before
     assert isinstance(told, Changed)
     done = ask(house, token, action)
@@ -214,6 +216,7 @@ def test_dry_run_refuses_what_the_action_would_refuse(house):
     token = made(house, Scope.ADMIN)
     for action in (RotateSecret("none.example"), RevokeSecret(OURS, 7)):
         refused = ask(house, token, action, dry_run=True)
+        assert house.admin(DryRun(action)) == refused
         assert refused == ask(house, token, action)
         assert isinstance(refused, Refused)
 

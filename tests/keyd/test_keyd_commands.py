@@ -111,6 +111,43 @@ def test_import_to_issue_says_so_and_its_revocation_names_both(running_keyd):
 
 
 @pytest.mark.parametrize(
+    ("action", "would", "does"),
+    [
+        (["rotate", "capulet.example"], "version 2 would issue", "version 2 issues now"),
+        (["rotate", "--all"], "version 2 would issue", "version 2 issues now"),
+        (
+            ["revoke", "capulet.example"],
+            "version 1 would be revoked, version 2 would issue",
+            "version 1 revoked, version 2 issues now",
+        ),
+        (
+            ["import", "capulet.example", "--secret-file", "-", "--issue", "--days", "1"],
+            "version 2 would be imported, trusted for 1 day, version 3 would issue under it",
+            "version 2 imported, trusted for 1 day, version 3 issues under it now",
+        ),
+    ],
+    ids=lambda words: " ".join(words),
+)
+def test_dry_run_says_what_would_be_done_and_does_nothing(running_keyd, action, would, does):
+    def versions():
+        return run(running_keyd, "secret", "list").output
+
+    running_keyd.ask(IssueKey(*TRIPLE))
+    before = versions()
+    dry = run(running_keyd, "secret", *action, "--dry-run", input="prosody's own")
+    assert dry.output == f"capulet.example: {would}\n(a dry run: nothing was done)\n"
+    told = json.loads(
+        run(running_keyd, "secret", *action, "--dry-run", "--json", input="prosody's own").output
+    )
+    assert versions() == before
+    assert told["dry_run"] is True
+    done = run(running_keyd, "secret", *action, input="prosody's own")
+    assert done.output == f"capulet.example: {does}\n"
+    assert versions() != before
+    assert [each["domain"] for each in told["versions"]] == ["capulet.example"] * told["count"]
+
+
+@pytest.mark.parametrize(
     ("arguments", "given", "secret"),
     [
         (["--secret-file", "-"], "prosody's own\n", b"prosody's own"),

@@ -11,6 +11,7 @@ from sidecar.keys.messages import (
     Backup,
     ChangePolicy,
     CreateToken,
+    DryRun,
     EndKey,
     GetPolicies,
     GetStatus,
@@ -41,6 +42,7 @@ SAMPLES = {
     RotateSecret: RotateSecret("capulet.example"),
     RevokeSecret: RevokeSecret("capulet.example"),
     ImportSecret: ImportSecret("capulet.example", b"secret", 60),
+    DryRun: DryRun(RotateSecret("capulet.example")),
     RotateKek: RotateKek(),
     GetStatus: GetStatus(),
     Backup: Backup("/backup"),
@@ -112,6 +114,8 @@ def test_request_that_is_not_in_the_table_is_denied():
         AsBearer("x" * 101, GetStatus()),
         AsBearer("x", GetStatus(), repeat_key=""),
         AsBearer("x", RotateSecret("")),
+        DryRun(RotateSecret("")),
+        DryRun(ImportSecret("capulet.example", b"", 60)),
     ],
 )
 def test_operators_fields_are_checked_too(request_):
