@@ -1,10 +1,15 @@
-"""Who is told of each decision and report: the log, the metrics, the history."""
+"""Who is told of each decision and report: the log, the metrics, the history.
+
+They are told in the next turn of the event loop, when the answer is on its way: whoever asked does
+not wait for our books.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from sidecar.decision_log import DecisionLog
@@ -19,8 +24,8 @@ T = TypeVar("T")
 
 
 class Observers:
-    """Given to the engine. None of them waits for anything, and a fault in one of them costs no
-    handshake."""
+    """Given to the engine, and told in the event loop that runs then. None of them waits for
+    anything, and a fault in one of them costs no handshake."""
 
     def __init__(self, history: History, metrics: Metrics) -> None:
         lines = DecisionLog(time.monotonic)
@@ -29,20 +34,22 @@ class Observers:
         self._of_reports = (metrics.note_report, history.note_report)
 
     def note_decision(self, decision: Decision) -> None:
-        for tell in self._of_decisions:
-            _tell(tell, decision)
+        _tell_soon(self._of_decisions, decision)
 
     def note_verified(self, verified: Verified) -> None:
-        for tell in self._of_verified:
-            _tell(tell, verified)
+        _tell_soon(self._of_verified, verified)
 
     def note_report(self, reported: ReportedOutcome) -> None:
-        for tell in self._of_reports:
-            _tell(tell, reported)
+        _tell_soon(self._of_reports, reported)
 
 
-def _tell(observer: Callable[[T], None], what: T) -> None:
-    try:
-        observer(what)
-    except Exception:
-        log.exception("an observer failed")
+def _tell_soon(observers: Sequence[Callable[[T], None]], what: T) -> None:
+    asyncio.get_running_loop().call_soon(_tell, observers, what)
+
+
+def _tell(observers: Sequence[Callable[[T], None]], what: T) -> None:
+    for observer in observers:
+        try:
+            observer(what)
+        except Exception:
+            log.exception("an observer failed")
