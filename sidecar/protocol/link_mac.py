@@ -6,28 +6,37 @@ Canonical form and keys exactly as docs/link-protocol.md, "The MAC". Elements ar
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element
 
 _LABEL = b"urn:dialback-sidecar:1 link key"
+_BLOCK_BYTES = 64
 _NOT_COUNTED = frozenset({"mac", "xmlns"})
 
 
 class LinkKey:
     """The key both ends of one link derive from its component secret; never shown."""
 
-    __slots__ = ("_key",)
+    __slots__ = ("_inner", "_outer")
 
     def __init__(self, secret: bytes) -> None:
-        self._key = hmac.digest(secret, _LABEL, "sha256")
+        # the two hashes of HMAC (RFC 2104 §2, §4) with the key taken in: what OpenSSL does anew for
+        # each MAC that is asked of it takes thrice as long
+        block = hmac.digest(secret, _LABEL, "sha256").ljust(_BLOCK_BYTES, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
 
     def __repr__(self) -> str:
         return "<link key>"
 
     def mac(self, canonical: str) -> str:
         """Return the MAC of a canonical request or reply, 64 lower-case hex digits."""
-        return hmac.digest(self._key, canonical.encode(), "sha256").hex()
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(canonical.encode())
+        outer.update(inner.digest())
+        return outer.hexdigest()
 
 
 def canonical_request(iq: Element, payload: Element) -> str:
