@@ -1,4 +1,4 @@
-"""The log, the metrics and the history: a fault in one of them, or their work, costs no handshake."""
+"""The log, the metrics and the history: neither their work nor their faults cost a handshake."""
 
 from __future__ import annotations
 
