@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -63,6 +63,7 @@ def _command(operation: AnyOperation, words: Words) -> click.Command:
         condition = _take_precondition(given)
         fields = {name: value for name, value in given.items() if _is_given(value)}
         fields = {name: None if value is DEFAULT else value for name, value in fields.items()}
+        _expect_a_change(operation, fields)
         content = client(config_path, token_file).do(operation.name, fields, condition)
         if as_json:
             show_json(content)
@@ -90,6 +91,15 @@ def _command(operation: AnyOperation, words: Words) -> click.Command:
         decorated = option(decorated)
     text = f"{operation.summary}.\n\n{operation.description}\n\nExample: {words.example}"
     return click.command(words.words[-1], help=text)(decorated)
+
+
+def _expect_a_change(operation: AnyOperation, fields: Mapping[str, Any]) -> None:
+    """Raises UsageError when a command that changes what it is told is told nothing."""
+    route = ROUTES[operation.name]
+    if route.method == "PATCH" and set(fields) <= set(route.path_fields):
+        names = [each.name for each in structs.fields(operation.input)]
+        options = [f"--{n.replace('_', '-')}" for n in names if n not in route.path_fields]
+        raise click.UsageError(f"expected something to set: {' or '.join(options)}")
 
 
 def _is_given(value: Any) -> bool:

@@ -1,17 +1,19 @@
-"""`--admin-socket PATH`, and asking the key service, the same for every command that does."""
+"""`--admin-socket PATH` or `--config FILE`, and asking the key service, the same for every command
+that does."""
 
 from __future__ import annotations
 
 import os
 import sys
-from datetime import UTC, datetime
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from sidecar.admin_client import ask
-from sidecar.cli.config_option import CONFIG_VARIABLE, DEFAULT_PATH
+from sidecar.cli.config_option import CONFIG_VARIABLE, DEFAULT_PATH, places_or_exit
 from sidecar.cli.progress import patience
 from sidecar.config import places
 from sidecar.errors import ConfigError, KeyServiceUnavailable
@@ -21,6 +23,9 @@ SEPARATE = Path("/var/lib/dialback-keyd/admin.sock")
 EMBEDDED = Path("/var/lib/dialback-sidecar/keyd/admin.sock")
 EXIT_UNAVAILABLE = 1
 
+_NAMED_CONFIG = "sidecar.cli.keyd_option.config"
+
+_Command = Callable[..., Any]
 _Wanted = TypeVar("_Wanted", bound=Reply)
 
 _REASONS = {
@@ -43,8 +48,9 @@ def _default() -> Path:
 
     Secrets can be seen to while the configuration is broken: then what is there decides.
     """
+    named = click.get_current_context().meta.get(_NAMED_CONFIG)
     try:
-        daemon = places(Path(os.environ.get(CONFIG_VARIABLE) or DEFAULT_PATH))
+        daemon = places(named or DEFAULT_PATH)
     except ConfigError:
         return EMBEDDED if _is_there(EMBEDDED) and not _is_there(SEPARATE) else SEPARATE
     if not daemon.key_service_is_child:
@@ -56,14 +62,37 @@ def _is_there(path: Path) -> bool:
     return os.access(path, os.F_OK)
 
 
-admin_socket_option = click.option(
-    "--admin-socket",
-    type=click.Path(path_type=Path),
-    default=_default,
-    envvar="DIALBACK_KEYD_ADMIN_SOCKET",
-    show_default=f"{SEPARATE}, or of the daemon's child",
-    help="The admin socket of dialback-keyd.",
-)
+def _remember_config(context: click.Context, _: click.Parameter, path: Path | None) -> None:
+    """What was typed has to be there; of what the environment says the best is made."""
+    if context.get_parameter_source("config_path") is ParameterSource.COMMANDLINE:
+        assert path is not None
+        places_or_exit(path)
+    context.meta[_NAMED_CONFIG] = path
+
+
+def admin_socket_option(command: _Command) -> _Command:
+    """`--admin-socket`, and `--config`, which leads there too."""
+    with_socket = click.option(
+        "--admin-socket",
+        type=click.Path(path_type=Path),
+        default=_default,
+        envvar="DIALBACK_KEYD_ADMIN_SOCKET",
+        show_default=f"{SEPARATE}, or of the daemon's child",
+        help="The admin socket of dialback-keyd.",
+    )(command)
+    return click.option(
+        "-c",
+        "--config",
+        "config_path",
+        type=click.Path(path_type=Path),
+        envvar=CONFIG_VARIABLE,
+        is_eager=True,
+        expose_value=False,
+        callback=_remember_config,
+        help="The configuration file, which tells where that is.",
+    )(with_socket)
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -86,10 +115,3 @@ def ask_or_exit(
     named = "" if about is None else f": {about}"
     click.echo(f"error: {_REASONS.get(reason, reason)}{named}", err=True)
     sys.exit(EXIT_UNAVAILABLE)
-
-
-def when(ms: int | None) -> str:
-    """A time for people, in UTC."""
-    if ms is None:
-        return "-"
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -1,16 +1,16 @@
-"""How `secret list` shows the versions of secrets: fields for programs, 80 columns for people."""
+"""`secret list`: what the API answers, for programs; a table of 80 columns for people."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import click
-from msgspec.structs import asdict
 
-from sidecar.cli.keyd_option import when
 from sidecar.cli.tables import Column, show_json, show_table
 from sidecar.keys.messages import ListedVersion
+from sidecar.operations.secrets import Version, by_domain
 
 _COLUMNS = (
     Column("domain", "domain"),
@@ -22,40 +22,43 @@ _COLUMNS = (
 )
 
 
-def show_versions(versions: Sequence[ListedVersion], *, as_json: bool) -> None:
-    """Print them. For people an imported version is `imported` as long as it is trusted."""
+def show_versions(listed: Sequence[ListedVersion], *, as_json: bool) -> None:
+    """Print them, domain by domain. For people an imported version is `imported` as long as it is
+    trusted."""
+    domains = by_domain(listed)
     if as_json:
-        show_json([asdict(version) for version in versions])
-    elif not versions:
+        show_json({"items": domains})
+    elif not domains:
         click.echo("no secrets yet: the first key of a domain makes one")
     else:
-        show_table(_COLUMNS, [_row(version) for version in versions])
+        rows = [_row(each.domain, version) for each in domains for version in each.versions]
+        show_table(_COLUMNS, rows)
 
 
-def _row(version: ListedVersion) -> dict[str, Any]:
+def _row(domain: str, version: Version) -> dict[str, Any]:
     trusted = version.kind == "stateless" and version.state == "retired"
     return {
-        "domain": version.domain,
+        "domain": domain,
         "number": version.number,
         "state": "imported" if trusted else version.state,
         "uses": version.uses,
-        "last": _minute(version.last_use_ms),
+        "last": _minute(version.last_use),
         "next": _next(version),
     }
 
 
-def _next(version: ListedVersion) -> str:
-    for verb, ms in (
-        ("rotates", version.next_rotation_ms),
-        ("revoked", version.revoked_ms),
-        ("removed", version.removed_ms),
-        ("ends", version.ends_ms),
+def _next(version: Version) -> str:
+    for verb, time in (
+        ("rotates", version.next_rotation),
+        ("revoked", version.revoked),
+        ("removed", version.removed),
+        ("ends", version.ends),
     ):
-        if ms is not None:
-            return f"{verb} {_minute(ms)}"
+        if time is not None:
+            return f"{verb} {_minute(time)}"
     return "goes with its last key"
 
 
-def _minute(ms: int | None) -> str:
+def _minute(time: datetime | None) -> str:
     """Without the year, which nobody needs here: 11-20 17:05."""
-    return "-" if ms is None else when(ms)[5:16]
+    return "-" if time is None else f"{time:%m-%d %H:%M}"

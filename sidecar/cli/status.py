@@ -10,8 +10,12 @@ import click
 from sidecar.cli.api_client import client
 from sidecar.cli.api_commands import json_option, token_option
 from sidecar.cli.config_option import config_option
-from sidecar.cli.key_service_status import show_key_service
-from sidecar.cli.tables import Column, show_fields, show_json, show_table, show_text
+from sidecar.cli.key_service_status import (
+    show_key_service,
+    show_key_service_fields,
+    show_warnings,
+)
+from sidecar.cli.tables import Column, show_json, show_table, show_text
 
 _LINK_COLUMNS = (
     Column("link", "jid"),
@@ -60,19 +64,8 @@ def _show(found: dict[str, Any]) -> None:
         click.echo(f"  authority on {', '.join(authority['listens'])}")
         click.echo(f"  for {', '.join(authority['domains'])}: {_connections(authority)}")
     click.echo()
-    key_service = dict(found["key_service"])
-    alarms = key_service.pop("alarms")
-    judged = key_service.pop("judged")
-    key_service["keys_judged"] = [f"{count} {reason}" for reason, count in judged.items()]
-    show_fields({**key_service, "history": _history(found["history"])})
-    if found["warnings"] or alarms:
-        click.echo()
-    for warning in found["warnings"]:
-        show_text("WARNING", warning)
-    for alarm in alarms:
-        told = f"{alarm['code']} {alarm['subject']}: {alarm['text']}"
-        last = alarm["last"][:16].replace("T", " ")
-        show_text("ALARM  ", f"{told} ({alarm['count']} times, last {last} UTC)")
+    show_key_service_fields(found["key_service"], history=_history(found["history"]))
+    show_warnings(found["warnings"], found["key_service"]["alarms"])
 
 
 def _history(history: dict[str, Any]) -> str:

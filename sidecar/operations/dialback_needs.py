@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -12,7 +11,7 @@ from sidecar.handshakes import PeerDirection, PeerTotals, Success
 from sidecar.keys.scopes import Scope
 from sidecar.names import Domain
 from sidecar.operations.caller import Call
-from sidecar.operations.fields import Input, Limit, Output, at, at_if
+from sidecar.operations.fields import Input, Limit, Output, Time, at, at_if
 from sidecar.operations.handshakes import read_history
 from sidecar.operations.operation import Operation
 from sidecar.operations.parts import Parts
@@ -29,7 +28,7 @@ class DialbackPair(Output, frozen=True):
     """
 
     domain: str
-    at: datetime
+    at: Time
     evidence: str
     because: str | None
 
@@ -54,9 +53,9 @@ class Peer(Output, frozen=True):
     error: int
     by_dialback: int
     by_external: int
-    last: datetime
-    last_success: datetime | None
-    last_failure: datetime | None
+    last: Time
+    last_success: Time | None
+    last_failure: Time | None
     failure: str | None
 
 

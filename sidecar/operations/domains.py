@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -21,7 +20,7 @@ from sidecar.keys.messages import (
 from sidecar.keys.scopes import Scope
 from sidecar.names import Domain
 from sidecar.operations.caller import Call
-from sidecar.operations.fields import DomainName, Input, Output, Resource
+from sidecar.operations.fields import DomainName, Input, Output, Resource, Time
 from sidecar.operations.operation import Operation
 from sidecar.operations.parts import Parts
 from sidecar.operations.refusals import Refusal
@@ -49,7 +48,7 @@ class SenderDomain(DomainPolicy, frozen=True):
     """A sender domain: its key policy, and the versions of its secret."""
 
     active_version: int | None
-    next_rotation: datetime | None
+    next_rotation: Time | None
     versions: list[Version]
 
 

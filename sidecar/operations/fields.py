@@ -16,6 +16,9 @@ Cursor = Annotated[
     str,
     Meta(pattern="^[0-9]{1,18}$", description="`next` of the page before: what comes after it"),
 ]
+Time = Annotated[datetime, Meta(tz=True)]
+"""Of an output: RFC 3339, in UTC. A duration that was measured is in milliseconds, and named `ms`;
+one that is configured is as in the configuration file (`sidecar.durations`)."""
 DomainName = Annotated[Domain, Meta(description="a domain, as U-label or A-label")]
 
 

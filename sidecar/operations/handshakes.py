@@ -20,7 +20,7 @@ from sidecar.handshakes import (
 from sidecar.keys.scopes import Scope
 from sidecar.names import Domain
 from sidecar.operations.caller import Call
-from sidecar.operations.fields import Cursor, Input, Limit, Output, at, to_ms
+from sidecar.operations.fields import Cursor, Input, Limit, Output, Time, at, to_ms
 from sidecar.operations.operation import Operation
 from sidecar.operations.parts import Parts, Stored
 from sidecar.operations.refusals import Refusal
@@ -49,8 +49,8 @@ class Handshake(Output, frozen=True):
     evidence: str | None
     reason: str | None
     reported: OutcomeName | None
-    started: datetime
-    updated: datetime
+    started: Time
+    updated: Time
     issue_ms: float | None
     verify_ms: float | None
     check_ms: float | None

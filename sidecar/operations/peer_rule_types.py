@@ -9,7 +9,17 @@ from msgspec import Meta, Struct, field
 
 from sidecar.errors import InvalidValue
 from sidecar.jobs import Evidence
-from sidecar.operations.fields import DomainName, Input, Limit, Output, Resource, at, at_if, to_ms
+from sidecar.operations.fields import (
+    DomainName,
+    Input,
+    Limit,
+    Output,
+    Resource,
+    Time,
+    at,
+    at_if,
+    to_ms,
+)
 from sidecar.operations.refusals import Refusal
 from sidecar.peer_policy import Action, PeerPattern, PeerRule
 from sidecar.pkix.pins import read_pin
@@ -39,9 +49,9 @@ class Rule(Resource, frozen=True):
     evidence: list[EvidenceName] | None
     pins: list[str]
     reason: str
-    expires: datetime | None
+    expires: Time | None
     expired: bool
-    changed: datetime
+    changed: Time
     changed_by: str
 
 
@@ -70,7 +80,7 @@ class PeerPolicy(Output, frozen=True):
     evidence: list[EvidenceName]
     pins: list[str]
     reason: str | None
-    expires: datetime | None
+    expires: Time | None
     not_covered: list[str]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -19,7 +19,7 @@ from sidecar.keys.messages import (
 )
 from sidecar.keys.scopes import Scope
 from sidecar.operations.caller import Call
-from sidecar.operations.fields import DomainName, Input, Output, at, at_if
+from sidecar.operations.fields import DomainName, Input, Output, Time, at, at_if
 from sidecar.operations.operation import Operation
 from sidecar.operations.parts import Parts
 from sidecar.operations.refusals import Refusal
@@ -38,13 +38,13 @@ class Version(Output, frozen=True):
     number: int
     state: Literal["active", "retired", "removed", "revoked"]
     kind: Literal["ledger", "stateless"]
-    created: datetime
-    next_rotation: datetime | None
-    ends: datetime | None
-    revoked: datetime | None
-    removed: datetime | None
+    created: Time
+    next_rotation: Time | None
+    ends: Time | None
+    revoked: Time | None
+    removed: Time | None
     uses: int
-    last_use: datetime | None
+    last_use: Time | None
 
 
 class VersionsOfDomain(Output, frozen=True):
@@ -158,7 +158,7 @@ def changed_versions(reply: Changed, *, dry_run: bool) -> ChangedVersions:
     return ChangedVersions(dry_run=dry_run, count=reply.count, versions=named, successor=successor)
 
 
-def by_domain(versions: list[ListedVersion]) -> list[VersionsOfDomain]:
+def by_domain(versions: Sequence[ListedVersion]) -> list[VersionsOfDomain]:
     """Group a list of versions, which comes in order of domain."""
     domains: dict[str, list[Version]] = {}
     for listed in versions:

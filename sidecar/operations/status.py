@@ -11,7 +11,7 @@ from sidecar.keys.messages import GetStatus
 from sidecar.keys.messages import Status as KeydStatus
 from sidecar.keys.scopes import Scope
 from sidecar.operations.caller import Call
-from sidecar.operations.fields import Nothing, Output, at, at_if
+from sidecar.operations.fields import Nothing, Output, Time, at, at_if
 from sidecar.operations.operation import Operation
 from sidecar.operations.parts import AuthorityFacts, LinkFacts, Parts
 
@@ -21,7 +21,7 @@ class LinkStatus(Output, frozen=True):
 
     jid: str
     phase: Literal["connecting", "connected", "waiting", "stopped"]
-    since: datetime
+    since: Time
     fault: str | None
     fault_text: str | None
     connects: int
@@ -43,8 +43,8 @@ class AlarmStatus(Output, frozen=True):
     subject: str
     text: str
     count: int
-    first: datetime
-    last: datetime
+    first: Time
+    last: Time
 
 
 class KeyServiceStatus(Output, frozen=True):
@@ -60,7 +60,7 @@ class KeyServiceStatus(Output, frozen=True):
     stateless_versions: int
     live_keys: int
     judged: dict[str, int]
-    next_rotation: datetime | None
+    next_rotation: Time | None
     kek_id: str
     rewrapping: bool
     memory_locked: bool
@@ -81,7 +81,7 @@ class DaemonStatus(Output, frozen=True):
     """`ready`: handshakes are being answered on every link. `authority` null: no listener."""
 
     version: str
-    started: datetime
+    started: Time
     ready: bool
     links: list[LinkStatus]
     authority: AuthorityStatus | None
@@ -107,7 +107,7 @@ async def _status(parts: Parts, call: Call, _: Nothing) -> DaemonStatus:
         ready=all(link.phase == "connected" for link in links) and not parts.peer_rules.fault,
         links=links,
         authority=_authority(daemon.authority_facts()),
-        key_service=_key_service(found, isolated=not daemon.key_service_is_child),
+        key_service=key_service_status(found, isolated=not daemon.key_service_is_child),
         history=history,
         warnings=_warnings(parts, found),
     )
@@ -129,11 +129,7 @@ def _warnings(parts: Parts, keyd: KeydStatus) -> list[str]:
             "the key service runs under the daemon's own user, which isolates nothing: "
             "run it by itself and set keyd.socket"
         )
-    if keyd.stateless_versions:
-        warnings.append(
-            "secrets that were imported are trusted without the ledger, and whoever knows one can "
-            f"forge keys: {keyd.stateless_versions}"
-        )
+    warnings += key_service_warnings(keyd)
     if parts.peer_rules.fault:
         warnings.append(
             "the rules about peers cannot be read, so no peer is let in and no key is issued: "
@@ -141,6 +137,16 @@ def _warnings(parts: Parts, keyd: KeydStatus) -> list[str]:
         )
     warnings += [f"the admin API does not listen on {place}" for place in parts.daemon.api_failed]
     return warnings
+
+
+def key_service_warnings(found: KeydStatus) -> list[str]:
+    """What an operator should know of the key service, besides its alarms."""
+    if not found.stateless_versions:
+        return []
+    return [
+        "secrets that were imported are trusted without the ledger, and whoever knows one can "
+        f"forge keys: {found.stateless_versions}"
+    ]
 
 
 def _link(link: LinkFacts) -> LinkStatus:
@@ -167,7 +173,8 @@ def _authority(found: AuthorityFacts | None) -> AuthorityStatus | None:
     )
 
 
-def _key_service(found: KeydStatus, *, isolated: bool) -> KeyServiceStatus:
+def key_service_status(found: KeydStatus, *, isolated: bool) -> KeyServiceStatus:
+    """What the key service says of itself, for operators."""
     return KeyServiceStatus(
         isolated=isolated,
         store_id=found.store_id,

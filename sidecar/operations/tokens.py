@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -19,7 +18,7 @@ from sidecar.keys.messages import (
 from sidecar.keys.scopes import Scope
 from sidecar.names import Domain
 from sidecar.operations.caller import Call
-from sidecar.operations.fields import Input, Nothing, Output, at, at_if
+from sidecar.operations.fields import Input, Nothing, Output, Time, at, at_if
 from sidecar.operations.operation import Operation
 from sidecar.operations.parts import Parts
 
@@ -51,10 +50,10 @@ class Token(Output, frozen=True):
     name: str
     scopes: list[str]
     domains: list[str] | None
-    created: datetime
-    expires: datetime | None
-    revoked: datetime | None
-    last_use: datetime | None
+    created: Time
+    expires: Time | None
+    revoked: Time | None
+    last_use: Time | None
 
 
 class TokenPage(Output, frozen=True):

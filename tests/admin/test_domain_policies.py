@@ -142,6 +142,9 @@ async def run(daemon: Daemon, *words: str) -> tuple[int, str]:
 
 
 async def test_command_line_lists_shows_and_sets(daemon: Daemon) -> None:
+    status, text = await run(daemon, "set", OURS)
+    assert status == 2
+    assert "expected something to set: --rotate-every or --max-entries" in text
     status, text = await run(daemon, "set", OURS, "--rotate-every", "12h", "--max-entries", "5")
     assert status == 0, text
     assert "rotate every  12h" in text

@@ -107,7 +107,10 @@ WHERE_WE_CANNOT_LOOK = Path("x" * 300)
 
 @pytest.mark.parametrize(
     "words",
-    [["status"], ["check", "config"], ["check", "link"], ["probe", "example.net"], ["serve"]],
+    [
+        *(["status"], ["check", "config"], ["check", "link"], ["probe", "example.net"]),
+        *(["serve"], ["secret", "list"], ["kek", "rotate"], ["backup", "file"]),
+    ],
     ids=" ".join,
 )
 def test_file_that_cannot_be_looked_at_is_said_in_words(words: list[str]) -> None:
@@ -129,6 +132,9 @@ def test_secrets_are_asked_for_where_the_configuration_leads(tmp_path: Path) -> 
         path.write_text(written)
         argv = [str(part) for part in command("dialback-sidecar", "secret", "list")]
         environment = {**ENVIRONMENT, "DIALBACK_SIDECAR_CONFIG": str(path)}
-        ended = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60)
-        assert ended.returncode == 1
-        assert ended.stderr.startswith(f"error: {socket}: there is no such socket")
+        for more, variables in (([], environment), (["--config", str(path)], ENVIRONMENT)):
+            ended = subprocess.run(
+                [*argv, *more], env=variables, capture_output=True, text=True, timeout=60
+            )
+            assert ended.returncode == 1
+            assert ended.stderr.startswith(f"error: {socket}: there is no such socket")
