@@ -199,7 +199,8 @@ class AuthorityConnection(asyncio.BufferedProtocol):
             return 0
         asked = [event for event in events if type(event) is VerifyAsked]
         if asked:
-            self._service.verify_batches.ask(self, asked)
+            refused = self._service.verify_batches.ask(self, asked)
+            self._service.counts["too-many-requests"] += refused
         if len(asked) < len(events):
             for event in events:
                 self._dispatch(event)

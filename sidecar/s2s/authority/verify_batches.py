@@ -1,7 +1,8 @@
 """Puts what connections ask in one turn of the event loop into few questions to the engine.
 
 Networks take turns, and no more is asked at a time than is answered soon: whoever asks much waits
-behind itself, and not others behind it.
+behind itself, and not others behind it. What may wait is bounded, each network has its share of
+that, and what is beyond it is answered at once with an error.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from sidecar.engine import Engine
-from sidecar.jobs import Verdict
+from sidecar.jobs import Condition, Verdict
 from sidecar.protocol.authority_events import VerifyAsked
 
 _VERIFY_SECONDS = 3.0
 _TOGETHER = 256
 """Requests of one question to the engine, not counting what the last read brought too many."""
 _UNDER_WAY = 512
+_WAITING = 8_192
+"""Requests that wait, where a few networks ask; with ever more networks, a few times as many."""
+_OVERLOADED = Verdict.error(Condition.RESOURCE_CONSTRAINT, "too-many-requests")
 
 
 class Asker(Protocol):
@@ -34,19 +38,35 @@ class Asker(Protocol):
 _Asked = tuple[Asker, Sequence[VerifyAsked]]
 
 
+class _Queue(deque[_Asked]):
+    """What waits of one network."""
+
+    requests = 0
+
+
 class VerifyBatches:
     """Takes questions, and hands back verdicts when they are there."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._waiting: dict[str, deque[_Asked]] = {}
+        self._waiting: dict[str, _Queue] = {}
         self._under_way = 0
         self._called = False
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def ask(self, asker: Asker, asked: Sequence[VerifyAsked]) -> None:
-        self._waiting.setdefault(asker.network, deque()).append((asker, asked))
-        self._call()
+    def ask(self, asker: Asker, asked: Sequence[VerifyAsked]) -> int:
+        """Have it answered; return how many requests were more than may wait, which are answered
+        already."""
+        queue = self._waiting.setdefault(asker.network, _Queue())
+        room = max(1, _WAITING // len(self._waiting)) - queue.requests
+        fitting, refused = asked[: max(0, room)], asked[max(0, room) :]
+        if fitting:
+            queue.append((asker, fitting))
+            queue.requests += len(fitting)
+            self._call()
+        if refused:
+            asker.answer(refused, [_OVERLOADED] * len(refused))
+        return len(refused)
 
     def _call(self) -> None:
         if not self._called and self._under_way < _UNDER_WAY:
@@ -70,7 +90,9 @@ class VerifyBatches:
             network = next(iter(self._waiting))
             queue = self._waiting.pop(network)
             batch.append(queue.popleft())
-            count += len(batch[-1][1])
+            requests = len(batch[-1][1])
+            queue.requests -= requests
+            count += requests
             if queue:
                 self._waiting[network] = queue  # behind the others
         return batch, count
