@@ -11,7 +11,7 @@ from sidecar.admin.authentication import identify
 from sidecar.admin.binding import read_input, read_repeat_key
 from sidecar.admin.entity_tags import answers_condition, quoted, read_precondition
 from sidecar.admin.middleware import Handler
-from sidecar.admin.routes import ROUTES, Route
+from sidecar.admin.routes import CREATED, ROUTES, Route
 from sidecar.operations import REGISTRY, Call, Parts
 from sidecar.operations.operation import AnyOperation
 from sidecar.preconditions import NO_PRECONDITION
@@ -39,7 +39,8 @@ def _handler(operation: AnyOperation, route: Route, parts: Parts) -> Handler:
         operation.check(call)
         given = await read_input(request, operation, route)
         content = await operation.do(parts, call, given)
-        response = answer(content, route.status)
+        created = operation.creates and content.created
+        response = answer(content, CREATED if created else route.status)
         if shows_resource and not answers_condition(condition, content):
             response = web.Response(status=304)
         if operation.tagged:

@@ -15,7 +15,7 @@ from sidecar.admin.openapi_headers import (
     request_headers,
 )
 from sidecar.admin.problems import CONTENT_TYPE, PROBLEMS
-from sidecar.admin.routes import EVENTS_PATH, ROUTES, Route
+from sidecar.admin.routes import CREATED, EVENTS_PATH, ROUTES, Route
 from sidecar.keys.scopes import Scope
 from sidecar.operations import REGISTRY
 from sidecar.operations.fields import describe_own
@@ -92,17 +92,15 @@ def _operation(operation: AnyOperation, route: Route, schema: Json) -> Json:
         for name in route.path_fields
     ]
     rest = {name: value for name, value in properties.items() if name not in route.path_fields}
+    done = {"content": _json_content(_ref(operation.output.__name__)), **answer_headers(operation)}
     described: Json = {
         "operationId": operation.name,
         "summary": operation.summary,
         "description": _description(operation),
         "parameters": parameters,
         "responses": {
-            str(route.status): {
-                "description": "done",
-                "content": _json_content(_ref(operation.output.__name__)),
-                **answer_headers(operation),
-            },
+            str(route.status): {"description": "done", **done},
+            **({str(CREATED): {"description": "created", **done}} if operation.creates else {}),
             **not_modified(operation),
             **_problems(_codes(operation, route)),
         },

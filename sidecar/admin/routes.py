@@ -6,11 +6,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+CREATED = 201
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Method, path and the status of success. Fields of the input that the path does not name are
-    the query of a GET or DELETE and the body of anything else. A PUT may create a resource."""
+    """Method, path and the status of success; 201 instead where a PUT creates (RFC 9110 §9.3.4).
+    Fields of the input that the path does not name are the query of a GET or DELETE and the body
+    of anything else."""
 
     method: str
     path: str
@@ -47,7 +50,7 @@ ROUTES: Mapping[str, Route] = {
     "checks-run": Route("POST", "/v1/checks"),
     "probes-run": Route("POST", "/v1/probes"),
     "tokens-list": Route("GET", "/v1/tokens"),
-    "tokens-create": Route("POST", "/v1/tokens", 201),
+    "tokens-create": Route("POST", "/v1/tokens", CREATED),
     "tokens-revoke": Route("DELETE", "/v1/tokens/{id}"),
     "reload": Route("POST", "/v1/reload"),
 }

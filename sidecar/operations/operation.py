@@ -24,6 +24,7 @@ class Operation(Generic[I, O]):
     must be for. `for_all_domains`: a token for some domains does not open it at all. `acts`: it
     changes something. `once`: repeated with the same key, it is done once. `conditional`: it
     changes a resource only if `call.precondition` holds, which is asked where it is written.
+    `creates`: what it changes may not be there yet, and its answer says so, in `created`.
     `refusals`: codes of its own, besides those of tokens and of malformed input. `secret`: its
     answer holds something told only once.
     """
@@ -40,6 +41,7 @@ class Operation(Generic[I, O]):
     acts: bool = False
     once: bool = False
     conditional: bool = False
+    creates: bool = False
     refusals: tuple[str, ...] = ()
     secret: bool = False
 

@@ -61,6 +61,12 @@ class RuleShown(Rule, frozen=True):
     not_covered: list[str]
 
 
+class RuleSet(RuleShown, frozen=True):
+    """A rule as it was set, and what it does not cover. `created`: there was none before."""
+
+    created: bool
+
+
 class RulePage(Output, frozen=True):
     """In order of `domain`, the ones that have expired included."""
 
@@ -163,6 +169,11 @@ def listed_rule(rule: PeerRule, now_ms: int) -> Rule:
 
 def shown_rule(rule: PeerRule, now_ms: int) -> RuleShown:
     return RuleShown(**_fields(rule, now_ms), not_covered=list(NOT_COVERED))  # type: ignore[arg-type]
+
+
+def set_rule(rule: PeerRule, now_ms: int, *, created: bool) -> RuleSet:
+    fields = _fields(rule, now_ms)
+    return RuleSet(**fields, not_covered=list(NOT_COVERED), created=created)  # type: ignore[arg-type]
 
 
 def _fields(rule: PeerRule, now_ms: int) -> dict[str, object]:

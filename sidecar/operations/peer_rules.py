@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable
+from typing import TypeVar
 
 from sidecar import logs
 from sidecar.errors import PolicyUnavailable, shorten
@@ -24,17 +25,21 @@ from sidecar.operations.peer_rule_types import (
     RuleInput,
     RulePage,
     RuleRemoved,
+    RuleSet,
     RuleShown,
     RulesInput,
     evidence_names,
     listed_rule,
     read_rule,
+    set_rule,
     shown_rule,
 )
 from sidecar.operations.refusals import Refusal
 from sidecar.peer_policy import PeerRule, RuleBook, Unchanged
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _UNCHANGED = {
     Unchanged.STALE: "precondition-failed",
@@ -74,12 +79,12 @@ async def _show(parts: Parts, call: Call, given: RuleInput) -> RuleShown:
     return shown_rule(rule, parts.peer_rules.now_ms())
 
 
-async def _set(parts: Parts, call: Call, given: NewRule) -> RuleShown:
+async def _set(parts: Parts, call: Call, given: NewRule) -> RuleSet:
     now_ms = parts.peer_rules.now_ms()
     rule = read_rule(given, now_ms, call.caller.id)
     if rule.is_over(now_ms):
         raise Refusal("invalid-input", "expected a time to come", field="expires")
-    await _change(parts.peer_rules.put(rule, call.precondition))
+    created = await _change(parts.peer_rules.put(rule, call.precondition))
     log.info(
         "token %s set the rule for %s: %s%s",
         *(rule.changed_by, rule.pattern, _told(rule)),
@@ -88,7 +93,7 @@ async def _set(parts: Parts, call: Call, given: NewRule) -> RuleShown:
     )
     change = RuleChange("set", str(rule.pattern), rule.changed_by, given.action)
     parts.events.publish("policy", change)
-    return shown_rule(rule, now_ms)
+    return set_rule(rule, now_ms, created=created)
 
 
 async def _remove(parts: Parts, call: Call, given: RuleInput) -> RuleRemoved:
@@ -110,14 +115,15 @@ def _book(parts: Parts) -> RuleBook:
         raise Refusal("policy-unavailable", str(error)) from error
 
 
-async def _change(wish: Awaitable[Unchanged | None]) -> None:
-    """Raises Refusal when nothing was changed."""
+async def _change(wish: Awaitable[Unchanged | T]) -> T:
+    """Return what the change answers. Raises Refusal when nothing was changed."""
     try:
-        unchanged = await wish
+        changed = await wish
     except PolicyUnavailable as error:
         raise Refusal("policy-unavailable", str(error)) from error
-    if unchanged is not None:
-        raise Refusal(_UNCHANGED[unchanged])
+    if isinstance(changed, Unchanged):
+        raise Refusal(_UNCHANGED[changed])
+    return changed
 
 
 def _told(rule: PeerRule) -> str:
@@ -141,11 +147,12 @@ OPERATIONS = (
         "one counts, and nothing is added from the others.",
         scope=Scope.PEERS_WRITE,
         input=NewRule,
-        output=RuleShown,
+        output=RuleSet,
         handler=_set,
         for_all_domains=True,
         acts=True,
         conditional=True,
+        creates=True,
         refusals=("too-many-rules", "policy-unavailable"),
     ),
     Operation(

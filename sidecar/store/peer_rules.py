@@ -90,14 +90,21 @@ class PeerRules:
     def now_ms(self) -> int:
         return int(self._clock() * 1000)
 
-    async def put(self, rule: PeerRule, condition: Precondition) -> Unchanged | None:
+    async def put(self, rule: PeerRule, condition: Precondition) -> Unchanged | bool:
         """Store a rule in the place of the one with its pattern; it holds from now on.
 
-        Raises PolicyUnavailable, and then nothing has changed.
+        Returns whether there was none before. Raises PolicyUnavailable, and then nothing has
+        changed.
         """
-        return await self._change(
-            lambda book: book.with_rule(rule, condition), lambda database: database.put(rule)
-        )
+        is_new = False
+
+        def change(book: RuleBook) -> RuleBook | Unchanged:
+            nonlocal is_new
+            is_new = book.get(rule.pattern) is None
+            return book.with_rule(rule, condition)
+
+        unchanged = await self._change(change, lambda database: database.put(rule))
+        return is_new if unchanged is None else unchanged
 
     async def remove(self, pattern: PeerPattern, condition: Precondition) -> Unchanged | None:
         """Remove the rule with this pattern. Raises PolicyUnavailable as `put`."""

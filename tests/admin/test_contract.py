@@ -20,6 +20,12 @@ def test_document_has_every_route_with_its_problems() -> None:
         assert described["summary"]
 
 
+def test_what_may_be_created_says_so() -> None:
+    answers = document()["paths"]["/v1/peers/{domain}"]["put"]["responses"]
+    assert answers["201"]["content"] == answers["200"]["content"]
+    assert answers["201"]["headers"] == answers["200"]["headers"]
+
+
 def test_path_fields_are_not_in_the_body() -> None:
     rotate = document()["paths"]["/v1/domains/{domain}/secrets/rotate"]["post"]
     body = rotate["requestBody"]["content"]["application/json"]["schema"]

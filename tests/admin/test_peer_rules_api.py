@@ -32,7 +32,7 @@ async def test_rule_is_asked_at_the_next_check_without_a_restart(ruled_daemon: D
     before = await check(ruled_daemon)
     assert before["reason"].startswith("dns-")
     answer = await put(ruled_daemon, action="deny", reason="spam")
-    assert answer.status == 200, answer
+    assert (answer.status, answer.content["created"]) == (201, True), answer
     denied = await check(ruled_daemon)
     assert denied == {
         "outcome": "error",
@@ -40,7 +40,8 @@ async def test_rule_is_asked_at_the_next_check_without_a_restart(ruled_daemon: D
         "evidence": None,
         "reason": "policy-denied",
     }
-    await put(ruled_daemon, require_encryption=True)
+    again = await put(ruled_daemon, require_encryption=True)
+    assert (again.status, again.content["created"]) == (200, False), again
     assert (await check(ruled_daemon))["reason"] == "policy-encryption-required"
     assert (await check(ruled_daemon, encrypted=True))["reason"] == before["reason"]
     removed = await ruled_daemon.ask("DELETE", RULE)
@@ -73,9 +74,9 @@ async def test_rule_is_shown_as_it_was_set_with_what_it_does_not_cover(
         reason="agreed with Grün",
         expires=expires.isoformat(),
     )
-    assert answer.status == 200, answer
+    assert answer.status == 201, answer
     shown = await ruled_daemon.ask("GET", "/v1/peers/*.bücher.example")
-    assert shown.content == answer.content
+    assert {**shown.content, "created": True} == answer.content
     assert shown.headers["ETag"] == f'"{shown.content["etag"]}"'
     rule = shown.content
     assert rule["domain"] == "*.bücher.example"
@@ -102,7 +103,7 @@ async def test_what_holds_for_a_peer_names_the_rule_that_decides(ruled_daemon: D
         ("b.example", {}),
         ("a.b.example", {"pins": [PIN]}),
     ):
-        assert (await put(ruled_daemon, f"/v1/peers/{path}", **content)).status == 200
+        assert (await put(ruled_daemon, f"/v1/peers/{path}", **content)).status == 201
     own = await holds()
     assert (own["rule"], own["pins"], own["action"]) == ("a.b.example", [PIN], "allow")
     assert own["require_encryption"] is True  # a pin means nothing on cleartext
@@ -151,7 +152,7 @@ async def test_of_two_writers_with_one_tag_one_wins(ruled_daemon: Daemon) -> Non
             for number in range(2)
         )
     )
-    assert sorted(answer.status for answer in made) == [200, 412]
+    assert sorted(answer.status for answer in made) == [201, 412]
     tag = {"If-Match": f'"{(await ruled_daemon.ask("GET", RULE)).content["etag"]}"'}
     set_and_removed = await asyncio.gather(
         ruled_daemon.ask("PUT", RULE, json={"reason": "x"}, headers=tag),

@@ -53,7 +53,7 @@ async def opened(folder: Path, evidence: frozenset[Evidence] = ALL, **more: Any)
 
 async def put(rules: PeerRules, *wanted: PeerRule) -> None:
     for each in wanted:
-        assert await rules.put(each, NO_PRECONDITION) is None
+        assert not isinstance(await rules.put(each, NO_PRECONDITION), Unchanged)
 
 
 async def test_rule_holds_at_once_and_removed_no_more(tmp_path: Path) -> None:
@@ -141,10 +141,10 @@ async def test_of_two_writers_at_once_one_wins(tmp_path: Path) -> None:
         answers = await asyncio.gather(
             *(rules.put(rule("example.net", reason=f"writer {n}"), seen) for n in range(8))
         )
-        assert answers.count(None) == 1
+        assert answers.count(False) == 1
         assert answers.count(Unchanged.STALE) == 7
         won = rules.book.get(PeerPattern.parse("example.net"))
-        assert won is not None and won.reason == f"writer {answers.index(None)}"
+        assert won is not None and won.reason == f"writer {answers.index(False)}"
 
 
 async def test_writer_that_goes_away_leaves_disk_and_memory_alike(tmp_path: Path) -> None:
