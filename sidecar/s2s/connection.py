@@ -13,6 +13,11 @@ from sidecar.protocol.events import Event, TlsWanted
 from sidecar.protocol.verify_stream import VerifyStream
 from sidecar.s2s.tls import TlsLayer
 
+_AT_ONCE_BYTES = 16_384
+_MOST_OVERHEAD_BYTES = 65_536
+"""Room for long chains of certificates. New keys, which TLS lets a peer send without end, cost us
+far more than they cost the peer."""
+
 
 @dataclass(frozen=True, slots=True)
 class TlsFailed:
@@ -69,14 +74,21 @@ class VerifyConnection(asyncio.Protocol):
             self._flush()
 
     def data_received(self, data: bytes) -> None:
-        if self._failed:
-            return
+        for start in range(0, len(data), _AT_ONCE_BYTES):
+            if self._failed:
+                return
+            self._receive(data[start : start + _AT_ONCE_BYTES])
+
+    def _receive(self, data: bytes) -> None:
         if self._tls is not None:
             established = self._tls.established
             try:
                 data = self._tls.receive(data)
             except ssl.SSLError as error:
                 self._tls_failed(error)
+                return
+            if self._tls.overhead_bytes > _MOST_OVERHEAD_BYTES:
+                self._fail("too much beside the stream")
                 return
             if self._tls.established and not established:
                 self._on_event(TlsEstablished(self._tls.certificate, self._tls.version))

@@ -23,6 +23,7 @@ def client_context(*, direct: bool = False) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if direct:
         context.set_alpn_protocols([_ALPN])
+    context.options |= ssl.OP_NO_RENEGOTIATION
     return context
 
 
@@ -31,6 +32,7 @@ def server_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols([_ALPN])
+    context.options |= ssl.OP_NO_RENEGOTIATION
     return context
 
 
@@ -60,11 +62,15 @@ class TlsLayer:
         )
         self.established = False
         self.ended = False  # the peer said that nothing follows
+        self.overhead_bytes = 0
+        """What came and was no plain text: the handshake, new keys, the wrapping of records, and
+        what there is of an unfinished one."""
         self._shake_hands()
 
     def receive(self, data: bytes) -> bytes:
         """Take bytes from the peer, return the plain text they hold (maybe none)."""
         self._incoming.write(data)
+        self.overhead_bytes += len(data)
         if not self.established:
             self._shake_hands()
             if not self.established:
@@ -78,6 +84,7 @@ class TlsLayer:
             self.ended = True
         except ssl.SSLWantReadError:
             pass
+        self.overhead_bytes -= len(plain)
         return bytes(plain)
 
     def send(self, plain: bytes) -> None:

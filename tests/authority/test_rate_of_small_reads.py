@@ -46,6 +46,13 @@ class PeerOfRecords:
             self._tls.write(letter.encode())
         self.flush()
 
+    def record_in_pieces(self, text: str, count: int) -> list[bytes]:
+        """One record, for the caller to send."""
+        self._tls.write(text.encode())
+        record = self._outgoing.read()
+        size = -(-len(record) // count)
+        return [record[start : start + size] for start in range(0, len(record), size)]
+
     def flush(self) -> None:
         self.writer.write(self._outgoing.read())
 
@@ -71,18 +78,57 @@ async def test_each_byte_in_a_tls_record_of_its_own_costs_what_the_records_cost(
             assert loop.time() - start > 1.0  # 4,800 bytes of text alone: 5 requests
 
 
+async def test_what_tls_keeps_to_itself_costs_more_than_other_bytes(tmp_path: Path) -> None:
+    """New keys take as many bytes as an empty record, and far more of our time."""
+    async with listening(tmp_path, requests_per_second=1_000_000) as place:
+        peer = PeerOfRecords(place)
+        prices = _prices(place)
+        async with asyncio.timeout(60):
+            await peer.open()
+            peer.say_in_records(" " * SPACES)
+            peer.say_in_records(END)
+            await peer.end()
+            peer.writer.transport.abort()
+    assert sum(prices) > SPACES / 3
+
+
+async def test_unfinished_tls_record_costs_no_more_in_many_pieces(tmp_path: Path) -> None:
+    async with listening(tmp_path, requests_per_second=1_000_000) as place:
+        peer = PeerOfRecords(place)
+        prices = _prices(place)
+        async with asyncio.timeout(60):
+            await peer.open()
+            for _ in range(10):
+                before = len(prices)
+                for piece in peer.record_in_pieces(" " * 16_000, 4):
+                    peer.writer.write(piece)
+                    while len(prices) == before:
+                        await asyncio.sleep(0.01)
+                    before = len(prices)
+            peer.say_in_records(END)
+            await peer.end()
+            peer.writer.transport.abort()
+    assert sum(prices) < 16_500 / 64 + 160_000 / 1024 + 100
+
+
+def _prices(place: Listening) -> list[float]:
+    """What is charged from now on."""
+    rate = place.listener._service.request_rate
+    prices = []
+
+    def charge(network: str, price: float, now: float) -> float:
+        prices.append(price)
+        return RequestRate.charge(rate, network, price, now)
+
+    rate.charge = charge  # type: ignore[method-assign]
+    return prices
+
+
 async def test_read_that_brings_no_request_costs_more_than_its_bytes(tmp_path: Path) -> None:
     async with listening(tmp_path, requests_per_second=1_000_000) as place:
         async with ReceivingServer(place.address, place.port) as peer:
             await peer.open()
-            rate = place.listener._service.request_rate
-            prices = []
-
-            def charge(network: str, price: float, now: float) -> float:
-                prices.append(price)
-                return RequestRate.charge(rate, network, price, now)
-
-            rate.charge = charge  # type: ignore[method-assign]
+            prices = _prices(place)
             for _ in range(20):
                 peer.send(" ")
                 await asyncio.sleep(0.01)

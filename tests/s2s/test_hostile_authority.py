@@ -6,9 +6,18 @@ import asyncio
 
 import pytest
 from checks import CHECK, TIMEOUT, publish
-from scripted_authority import DIALBACK, HEADER, Peer, Script, ScriptedAuthority, answer, features
+from scripted_authority import (
+    DIALBACK,
+    HEADER,
+    STARTTLS,
+    Peer,
+    Script,
+    ScriptedAuthority,
+    answer,
+    features,
+)
 
-from sidecar.jobs import Condition, Verdict
+from sidecar.jobs import Condition, Outcome, Verdict
 from sidecar.lab.dns import DnsServer
 from sidecar.s2s.checker import Checker
 from sidecar.s2s.resolver import Resolver
@@ -52,6 +61,28 @@ async def test_flood_ends_the_stream_early(what, resolver: Resolver, dns: DnsSer
         verdict = await checker.check(CHECK, timeout_seconds=10)
     assert verdict == Verdict.error(TIMEOUT, "stream-violation")
     assert taken < 8_000_000 - 65_536
+
+
+async def test_tls_that_carries_next_to_nothing_ends_the_stream(resolver, dns, tls) -> None:
+    """A record for each byte of white space: TLS itself is bounded, not only what is in it."""
+
+    async def script(peer: Peer) -> None:
+        await peer.header()
+        peer.send(HEADER, features(STARTTLS, DIALBACK))
+        await peer.start_tls()
+        await peer.header()
+        peer.send(HEADER, features(DIALBACK))
+        await peer.verify()
+        for _ in range(6_000):
+            peer.send(" ")
+        peer.send(answer("valid"))
+        await peer.reader.read()
+
+    checker = Checker(resolver, allow_private_addresses=True)
+    async with ScriptedAuthority(script, context=tls) as authority:
+        publish(dns, authority)
+        verdict = await checker.check(CHECK, timeout_seconds=10)
+    assert (verdict.outcome, verdict.reason) == (Outcome.ERROR, "tls-failed")
 
 
 # One byte at a time, for ever

@@ -57,6 +57,7 @@ class AuthorityConnection(asyncio.BufferedProtocol):
         self._checks: set[asyncio.Task[None]] = set()
         self._reading = Reading()
         self._deadline = Deadline(service.patience, service.clock)
+        self._overhead = 0
         self._leaving = False
         self._entered = False
         self.ip = ""
@@ -97,6 +98,7 @@ class AuthorityConnection(asyncio.BufferedProtocol):
         plain = self._decrypt(data)
         if plain is None:
             return
+        read += self._new_overhead() * price.tls_byte
         self._stream.receive_data(plain)
         if self._deadline.note(plain, self._stream.parts) and self._entered:
             self._service.connection_count.note_activity(self)
@@ -190,6 +192,12 @@ class AuthorityConnection(asyncio.BufferedProtocol):
             if not self._direct_tls:
                 self._stream.tls_established()
         return plain
+
+    def _new_overhead(self) -> int:
+        """Bytes that TLS keeps to itself, beyond the most there were; those of an unfinished record
+        turn into plain text later."""
+        most, self._overhead = self._overhead, max(self._overhead, self._wire.overhead_bytes)
+        return self._overhead - most
 
     def _flush(self) -> int:
         """Write what the stream has to say, dispatch its events; return how many there were."""

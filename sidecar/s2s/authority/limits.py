@@ -42,3 +42,5 @@ class Price:
     read: float = 0.25
     """a read that brings no request"""
     byte: float = 1 / 1024
+    tls_byte: float = 1 / 64
+    """besides, of what TLS keeps to itself: new keys cost far more than the requests they displace"""

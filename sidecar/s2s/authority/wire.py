@@ -26,6 +26,11 @@ class Wire:
         return self._tls is not None and not self._tls.established
 
     @property
+    def overhead_bytes(self) -> int:
+        """How much came that TLS keeps to itself."""
+        return 0 if self._tls is None else self._tls.overhead_bytes
+
+    @property
     def ended(self) -> bool:
         """Whether the peer has said, inside TLS, that nothing follows."""
         return self._tls is not None and self._tls.ended
