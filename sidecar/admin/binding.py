@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from sidecar.admin.input_faults import fault_in_words
 from sidecar.admin.problems import ProblemResponse
 from sidecar.admin.routes import Route
 from sidecar.operations import Refusal
@@ -44,7 +45,8 @@ async def read_input(request: web.Request, operation: AnyOperation, route: Route
         # What comes as text of a URL is a number where a number is asked for.
         given = msgspec.convert(fields, operation.input, strict=route.has_body, dec_hook=read_own)
     except msgspec.ValidationError as error:
-        raise _from_validation(str(error)) from error
+        field, fault = fault_in_words(str(error), operation.input)
+        raise _invalid(fault, field) from error
     assert isinstance(given, Input)
     return given
 
@@ -84,18 +86,6 @@ async def _body(request: web.Request) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise _invalid("expected an object", "")
     return fields
-
-
-def _from_validation(text: str) -> Refusal:
-    """msgspec's message, and the field it is about."""
-    message, _, place = text.partition(" - at `$")
-    unknown = re.search(r"unknown field `(.*)`", message)
-    missing = re.search(r"missing required field `(.*)`", message)
-    field = place.strip(".`")
-    named = unknown or missing
-    if named is not None:
-        field = f"{field}.{named[1]}".lstrip(".")
-    return _invalid(message[:1].lower() + message[1:].replace("`", ""), field)
 
 
 def _invalid(detail: str, field: str) -> Refusal:

@@ -13,6 +13,7 @@ from sidecar.operations.caller import Call
 from sidecar.operations.fields import DomainName, Input, Output
 from sidecar.operations.operation import Operation
 from sidecar.operations.parts import Parts
+from sidecar.operations.patterns import VISIBLE
 from sidecar.operations.refusals import Refusal
 
 _TIMEOUT_SECONDS = 12.0
@@ -23,12 +24,8 @@ class CheckInput(Input, frozen=True):
 
     sender: Annotated[DomainName, Meta(description="the peer's domain")]
     target: Annotated[DomainName, Meta(description="our domain, which it wants to talk to")]
-    stream: Annotated[
-        str, Meta(pattern="^[!-~]{1,256}$", description="the ID our server gave the stream")
-    ]
-    key: Annotated[
-        str, Meta(pattern="^[!-~]{1,256}$", description="the dialback key the peer sent")
-    ]
+    stream: Annotated[str, Meta(pattern=VISIBLE, description="the ID our server gave the stream")]
+    key: Annotated[str, Meta(pattern=VISIBLE, description="the dialback key the peer sent")]
     encrypted: Annotated[
         bool, Meta(description="the stream of the peer is; a rule about it may ask for that")
     ] = False

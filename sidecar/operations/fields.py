@@ -9,12 +9,13 @@ from msgspec import Meta, Struct
 
 from sidecar.errors import InvalidValue
 from sidecar.names import Domain
+from sidecar.operations.patterns import CURSOR
 from sidecar.peer_policy import PeerPattern
 
 Limit = Annotated[int, Meta(ge=1, le=500, description="items on one page at most")]
 Cursor = Annotated[
     str,
-    Meta(pattern="^[0-9]{1,18}$", description="`next` of the page before: what comes after it"),
+    Meta(pattern=CURSOR, description="`next` of the page before: what comes after it"),
 ]
 Time = Annotated[datetime, Meta(tz=True)]
 """Of an output: RFC 3339, in UTC. A duration that was measured is in milliseconds, and named `ms`;

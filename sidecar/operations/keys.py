@@ -14,6 +14,7 @@ from sidecar.operations.caller import Call
 from sidecar.operations.fields import DomainName, Input, Output
 from sidecar.operations.operation import Operation
 from sidecar.operations.parts import Parts
+from sidecar.operations.patterns import VISIBLE
 from sidecar.operations.refusals import Refusal
 
 _TIMEOUT_SECONDS = 3.0
@@ -21,9 +22,7 @@ _OUTAGES = ("outage", "fault")
 
 OurDomain = Annotated[DomainName, Meta(description="our domain")]
 PeerDomain = Annotated[DomainName, Meta(description="the peer's domain")]
-StreamName = Annotated[
-    str, Meta(pattern="^[!-~]{1,256}$", description="the ID the peer gave the stream")
-]
+StreamName = Annotated[str, Meta(pattern=VISIBLE, description="the ID the peer gave the stream")]
 
 
 class IssueInput(Input, frozen=True):
@@ -49,7 +48,7 @@ class VerifyInput(Input, frozen=True):
     sender: OurDomain
     target: PeerDomain
     stream: StreamName
-    key: Annotated[str, Meta(pattern="^[!-~]{1,256}$", description="the dialback key")]
+    key: Annotated[str, Meta(pattern=VISIBLE, description="the dialback key")]
 
 
 class KeyVerdict(Output, frozen=True):

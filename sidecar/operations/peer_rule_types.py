@@ -20,6 +20,7 @@ from sidecar.operations.fields import (
     at_if,
     to_ms,
 )
+from sidecar.operations.patterns import PIN
 from sidecar.operations.refusals import Refusal
 from sidecar.peer_policy import Action, PeerPattern, PeerRule
 from sidecar.pkix.pins import read_pin
@@ -121,7 +122,7 @@ class NewRule(Input, frozen=True):
         | None
     ) = None
     pins: Annotated[
-        list[Annotated[str, Meta(pattern="^[0-9A-Fa-f]{64}$")]],
+        list[Annotated[str, Meta(pattern=PIN)]],
         Meta(max_length=8, description="SHA-256 of its certificate's public key, in hex"),
     ] = field(default_factory=list)
     reason: Annotated[

@@ -21,6 +21,7 @@ from sidecar.operations.caller import Call
 from sidecar.operations.fields import Input, Nothing, Output, Time, at, at_if
 from sidecar.operations.operation import Operation
 from sidecar.operations.parts import Parts
+from sidecar.operations.patterns import NAME, TOKEN_ID
 
 _SECONDS_PER_DAY = 86_400
 
@@ -61,7 +62,7 @@ class TokenPage(Output, frozen=True):
 
 
 class TokenInput(Input, frozen=True):
-    name: Annotated[str, Meta(pattern="^[ -~]{1,100}$", description="what it is for")]
+    name: Annotated[str, Meta(pattern=NAME, description="what it is for")]
     scopes: Annotated[list[ScopeName], Meta(min_length=1, max_length=20)]
     domains: Annotated[list[Domain], Meta(min_length=1, max_length=100)] | None = None
     days: (
@@ -78,7 +79,7 @@ class NewToken(Output, frozen=True):
 
 
 class TokenId(Input, frozen=True):
-    id: Annotated[str, Meta(pattern="^[0-9a-f]{1,32}$")]
+    id: Annotated[str, Meta(pattern=TOKEN_ID)]
 
 
 class TokenRevoked(Output, frozen=True):
