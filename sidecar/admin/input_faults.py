@@ -31,9 +31,8 @@ def fault_in_words(message: str, input_type: type[Input]) -> tuple[str, str]:
     named = re.fullmatch(r"Object (contains unknown|missing required) field `(.*)`", message)
     if named is not None:
         field = f"{field}.{named[2]}".lstrip(".")
-        return field, "this field is needed" if "missing" in named[
-            1
-        ] else "there is no such field here"
+        is_missing = "missing" in named[1]
+        return field, "this field is needed" if is_missing else "there is no such field here"
     if message.startswith("Invalid enum value "):
         given = message.removeprefix("Invalid enum value ")
         return field, f"expected {_choices(input_type, field)}, got {given}"
