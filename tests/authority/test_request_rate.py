@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from pathlib import Path
+
 import pytest
+from listening import listening
 
 from sidecar.s2s.authority.request_rate import RequestRate
 
@@ -31,3 +36,30 @@ def test_networks_beyond_count_are_forgotten() -> None:
         rate.charge(str(number), 30.0, 0.0)
     assert len(rate._spent) <= 16_384
     assert rate.charge("49999", 1.0, 0.0) > 29.0
+
+
+def test_while_we_are_late_everything_is_dearer() -> None:
+    rate = RequestRate(100.0)
+    for _ in range(3):
+        rate.note_lateness(0.5)
+    assert rate.charge(FLOODING, 100.0, 0.0) == pytest.approx(7.5)
+    assert rate.charge(OTHER, 5.0, 0.0) == 0.0
+    for _ in range(100):
+        rate.note_lateness(0.5)
+    assert rate.charge("203.0.113.0/24", 0.5, 0.0) == 0.0
+    for _ in range(20):
+        rate.note_lateness(0.001)
+    assert rate.charge("192.88.99.0/24", 150.0, 0.0) == pytest.approx(1.0)
+
+
+async def test_listener_that_is_busy_notices_it(tmp_path: Path) -> None:
+    async with listening(tmp_path) as place:
+        rate = place.listener._service.request_rate
+        async with asyncio.timeout(60):
+            while rate.factor == 1.0:
+                until = time.thread_time() + 0.5
+                while time.thread_time() < until:
+                    pass
+                await asyncio.sleep(0)
+            while rate.factor > 1.0:
+                await asyncio.sleep(0.05)

@@ -43,4 +43,4 @@ class Price:
     """a read that brings no request"""
     byte: float = 1 / 1024
     tls_byte: float = 1 / 64
-    """besides, of what TLS keeps to itself: new keys cost far more than the requests they displace"""
+    """besides, of what TLS keeps to itself: new keys cost more time than requests of that size"""

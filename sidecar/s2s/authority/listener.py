@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import resource
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -136,9 +137,14 @@ class AuthorityListener:
             count.in_all = min(count.in_all, _allow_descriptors(count.in_all))
 
     async def _tend(self) -> None:
+        clock = self._service.clock
         while True:
+            due, worked = clock() + _TEND_SECONDS, time.thread_time()
             await asyncio.sleep(_TEND_SECONDS)
-            now = self._service.clock()
+            now = clock()
+            # not what the machine gave to others: it would be no less if we were asked less
+            late = min(now - due, time.thread_time() - worked)
+            self._service.request_rate.note_lateness(late)
             for connection in list(self._connections):
                 connection.tend(now)
 
