@@ -18,6 +18,8 @@ from sidecar.keys.messages import MAX_PER_FRAME, Done, Reply, Request
 log = logging.getLogger(__name__)
 
 _MAX_UNDER_WAY = 10_000
+_MAX_UNSENT_BYTES = 4 << 20
+"""Of one key service that has stopped to read: as much as fits under way, and a little more."""
 _IDS = 1 << 32
 _TOO_LATE = "the key service did not answer in time"
 
@@ -48,6 +50,7 @@ class Channel(asyncio.Protocol):
         self._reader = FrameReader()
         self._under_way: dict[int, _Batch] = {}
         self._next_id = 0
+        self._stuck = False
 
     async def lasts(self, seconds: float) -> bool:
         """Whether the connection is still there after so long; returns early when it is not."""
@@ -62,7 +65,7 @@ class Channel(asyncio.Protocol):
         """Return keyd's replies, in the order of the requests. Raises KeyServiceUnavailable."""
         if self.lost.is_set():
             raise KeyServiceUnavailable("not connected to the key service")
-        if len(self._under_way) + len(requests) > _MAX_UNDER_WAY:
+        if self._stuck or len(self._under_way) + len(requests) > _MAX_UNDER_WAY:
             raise KeyServiceUnavailable("the key service is overloaded")
         first_id = self._next_id
         if first_id + len(requests) > _IDS:
@@ -96,6 +99,13 @@ class Channel(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.WriteTransport, transport)
+        self._transport.set_write_buffer_limits(_MAX_UNSENT_BYTES)
+
+    def pause_writing(self) -> None:
+        self._stuck = True
+
+    def resume_writing(self) -> None:
+        self._stuck = False
 
     def data_received(self, data: bytes) -> None:
         try:

@@ -123,6 +123,39 @@ async def test_silence_is_an_outage_after_the_timeout_and_the_next_request_goes_
         assert (await client.issue(PAIR, STREAM, timeout_seconds=30)).reveal() == "k"
 
 
+async def test_key_service_that_does_not_read_is_asked_no_more_until_it_does(tmp_path):
+    reads = asyncio.Event()
+
+    async def serve(reader, writer):
+        frames = FrameReader()
+        await reads.wait()
+        while data := await reader.read(65536):
+            for payload in frames.feed(data):
+                replies = [(n, KeyIssued("k")) for n, _ in decode_requests(payload)]
+                writer.write(encode_frame(replies))
+        writer.close()
+
+    server = await asyncio.start_unix_server(serve, tmp_path / "s")
+    streams = [(PAIR, StreamId(f"{n:0>200}")) for n in range(5_000)]
+    async with connected(tmp_path / "s") as client:
+        asked = 0
+        while not client._channel._stuck:
+            ended = asyncio.create_task(client.end(streams))
+            await asyncio.sleep(0)
+            ended.cancel()  # as a timeout would
+            await asyncio.sleep(0)
+            asked += len(streams)
+            assert asked < 500_000
+        with pytest.raises(KeyServiceUnavailable, match="overloaded"):
+            await client.issue(PAIR, STREAM, timeout_seconds=3600)
+        reads.set()
+        async with asyncio.timeout(60):
+            while client._channel._stuck:
+                await asyncio.sleep(0.01)
+        assert (await client.issue(PAIR, STREAM, timeout_seconds=30)).reveal() == "k"
+    server.close()
+
+
 async def test_failure_inside_keyd_is_an_outage_with_its_reason(tmp_path):
     def answer(batch, writer):
         writer.write(encode_frame([(n, Failed("journal-failed")) for n, _ in batch]))
