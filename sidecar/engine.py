@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Protocol
 
 from sidecar.errors import KeyRefused, Outage
@@ -133,6 +134,8 @@ class Engine:
         self._on_decision = on_decision
         self._on_report = on_report
         self._on_verified = on_verified
+        self._untold = 0
+        self._tell_at = -inf
 
     async def answer(self, job: Job, *, timeout_seconds: float) -> DialbackKey | Verdict | None:
         """Answer one job within `timeout_seconds`.
@@ -173,13 +176,21 @@ class Engine:
         try:
             verdicts = await self._keys.verify_all(asked, timeout_seconds=timeout_seconds)
         except Outage as outage:
-            log.warning("%d verify requests: %s", len(asked), outage)
+            self._tell_outage(len(asked), outage)
             verdicts = [_OUTAGE] * len(asked)
         except Exception:
             log.exception("%d verify requests failed", len(asked))
             verdicts = [_FAULT] * len(asked)
         self._on_verified(Verified(asked, verdicts, self._clock() - start))
         return verdicts
+
+    def _tell_outage(self, requests: int, outage: Outage) -> None:
+        """Log a line a second at most: how often we are asked is up to strangers."""
+        self._untold += requests
+        now = self._clock()
+        if now >= self._tell_at:
+            log.warning("%d verify requests: %s", self._untold, outage)
+            self._untold, self._tell_at = 0, now + 1.0
 
     async def _decide(
         self, job: Issue | Verify | Check, timeout_seconds: float

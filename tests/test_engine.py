@@ -235,3 +235,25 @@ async def test_checker_is_given_the_terms_and_its_trace_begins_with_the_rule() -
     await engine.answer(JOBS[2], timeout_seconds=3)
     assert parts.asked == [(JOBS[2], terms)]
     assert [str(step) for step in decisions[0].verdict.steps] == ["policy 0.0 ms (rule *)"]
+
+
+async def test_outage_in_a_flood_of_verify_requests_is_a_line_a_second(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    parts = ScriptedParts(KeyServiceUnavailable("not connected"))
+    parts.verify_all = parts._say  # type: ignore[attr-defined]
+    now = 0.0
+    engine = Engine(
+        parts,  # type: ignore[arg-type]
+        parts,  # type: ignore[arg-type]
+        ScriptedPolicy(),
+        clock=lambda: now,
+        on_decision=lambda _: None,
+    )
+    for _ in range(1_000):
+        verdicts = await engine.verify_all([JOBS[1]] * 3, timeout_seconds=3)  # type: ignore[list-item]
+        assert [verdict.outcome for verdict in verdicts] == [Outcome.ERROR] * 3
+        now += 0.01
+    lines = [record.message for record in caplog.records]
+    assert 9 <= len(lines) <= 10
+    assert lines[1] in ("300 verify requests: not connected", "303 verify requests: not connected")
