@@ -217,6 +217,35 @@ async def test_peer_that_negotiates_or_does_not_read_makes_way_too(tmp_path: Pat
             assert (state.connections, state.counts["made-way"]) == (2, 1)
 
 
+async def test_peer_that_leaves_something_unread_makes_way_at_once(tmp_path: Path) -> None:
+    """Or those that made way would stay, and take more files than there are places."""
+    async with listening(
+        tmp_path,
+        patience=Patience(leaving=3_600),
+        bounds=Bounds(unread_bytes=1 << 30),
+        connections=1,
+        requests_per_second=1_000_000,
+    ) as place:
+        loop = asyncio.get_running_loop()
+        with socket.socket() as peer:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            peer.setblocking(False)
+            peer.bind((CROWD, 0))
+            await loop.sock_connect(peer, (place.address, place.port))
+            await loop.sock_sendall(peer, HEADER.encode())
+            async with asyncio.timeout(60):
+                while not place.listener._connections:
+                    await asyncio.sleep(0.01)
+                (slow,) = place.listener._connections
+                while slow._wire.unsent_bytes < 100_000:
+                    await loop.sock_sendall(peer, verify("0" * 64).encode() * 100)
+            async with ReceivingServer(place.address, place.port, source=OTHER) as honest:
+                await honest.open()
+                async with asyncio.timeout(30):
+                    while slow in place.listener._connections:
+                        await asyncio.sleep(0.01)
+
+
 async def test_requests_beyond_what_may_wait_are_answered_later(tmp_path: Path) -> None:
     async with listening(
         tmp_path, bounds=Bounds(pending_requests=4), requests_per_second=1_000_000

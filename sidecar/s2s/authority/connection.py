@@ -265,7 +265,7 @@ class AuthorityConnection(asyncio.BufferedProtocol):
             return
         self._leaving = True
         self._deadline.leave()
-        if self._reading.against & Against.WRITING:
+        if self._wire.unsent_bytes:  # it would stay until that is read
             self._wire.abort()
             return
         if self._wire.secured or not (self._direct_tls or self._wire.shaking_hands):

@@ -31,6 +31,11 @@ class Wire:
         return 0 if self._tls is None else self._tls.overhead_bytes
 
     @property
+    def unsent_bytes(self) -> int:
+        """How much there is that the peer leaves no room for."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    @property
     def ended(self) -> bool:
         """Whether the peer has said, inside TLS, that nothing follows."""
         return self._tls is not None and self._tls.ended
