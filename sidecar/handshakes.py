@@ -82,6 +82,12 @@ class HandshakeRecord(Struct, array_like=True):
         return self.sender if self.incoming else self.target
 
     @property
+    def got_through(self) -> bool:
+        """Whether we let the peer in, or our server reported that the peer took us: that a key was
+        asked about says less, as a peer may still refuse."""
+        return (self.outcome if self.incoming else self.reported) == "valid"
+
+    @property
     def key(self) -> HandshakeKey:
         return (self.incoming, self.sender, self.target, self.stream)
 

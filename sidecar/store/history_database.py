@@ -19,7 +19,7 @@ from sidecar.handshakes import (
     PeerDirection,
     PeerTotals,
 )
-from sidecar.store import history_peers
+from sidecar.store import history_peers, last_successes
 from sidecar.store.history_share import IN_VAIN, share_in_vain
 
 _FIRST = """
@@ -42,6 +42,7 @@ _MIGRATIONS = (
     "ALTER TABLE handshake ADD COLUMN trace TEXT;",
     "ALTER TABLE handshake ADD COLUMN external TEXT;"
     " ALTER TABLE handshake ADD COLUMN certificate TEXT;",
+    last_successes.MIGRATION,
 )
 _FIELDS = HandshakeRecord.__struct_fields__
 _COLUMNS = ", ".join(_FIELDS)
@@ -121,7 +122,7 @@ class HistoryDatabase:
         try:
             known = self._find(records)
             (number,) = self._database.execute(_LAST_NUMBER).fetchone()
-            stored, added, changed = [], [], []
+            stored, added, changed, taken_back = [], [], [], []
             for record in records:
                 same = known.get(record.key)
                 if same is None:
@@ -129,11 +130,15 @@ class HistoryDatabase:
                     stored.append(StoredHandshake(number, record))
                     added.append((number, *astuple(record), record.local, record.peer))
                 else:
+                    had_got_through = same.record.got_through
                     same.record.add(record)
+                    if had_got_through and not same.record.got_through:
+                        taken_back.append(same.record)
                     stored.append(same)
                     changed.append((*_changing(same.record), same.number))
             self._database.executemany(_INSERT, added)
             self._database.executemany(_UPDATE, changed)
+            last_successes.note(self._database, dict(stored), taken_back)
             self._database.execute("COMMIT")
             self.count += len(added)
         finally:
@@ -183,9 +188,13 @@ class HistoryDatabase:
         needing_dialback: bool = False,
     ) -> list[PeerDirection]:
         """Return both directions of up to `limit` peers in order of name."""
-        return history_peers.peers(
-            self._database, after, limit, locals_, needing_dialback=needing_dialback
-        )
+        self._database.execute("BEGIN")  # several questions, of one and the same history
+        try:
+            return history_peers.peers(
+                self._database, after, limit, locals_, needing_dialback=needing_dialback
+            )
+        finally:
+            self._database.execute("COMMIT")
 
     def peer_totals(self, locals_: Sequence[str] | None = None) -> PeerTotals:
         """Count peers, and those that need dialback."""
@@ -205,6 +214,7 @@ class HistoryDatabase:
                 self._delete(f"id IN ({oldest})", too_many)
         if self.count > keep:
             self._delete("id <= (SELECT id FROM handshake ORDER BY id DESC LIMIT 1 OFFSET ?)", keep)
+        last_successes.forget(self._database)
 
     def _delete(self, condition: str, value: int) -> None:
         deleted = self._database.execute(

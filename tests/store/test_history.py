@@ -300,6 +300,7 @@ async def test_history_of_the_first_schema_is_brought_up_to_date(
     with sqlite3.connect(tmp_path / "history.sqlite3") as database:
         for column in ("trace", "external", "certificate"):
             database.execute(f"ALTER TABLE handshake DROP COLUMN {column}")
+        database.execute("DROP TABLE last_success")
         database.execute("PRAGMA user_version = 1")
     database.close()
     async with _opened(tmp_path, clock) as history:
