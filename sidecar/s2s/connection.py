@@ -13,6 +13,7 @@ from sidecar.protocol.events import Event, TlsWanted
 from sidecar.protocol.verify_stream import VerifyStream
 from sidecar.s2s.tls import TlsLayer
 
+_LAST_WORDS_SECONDS = 2.0
 _AT_ONCE_BYTES = 16_384
 _MOST_OVERHEAD_BYTES = 65_536
 """Room for long chains of certificates. New keys, which TLS lets a peer send without end, cost us
@@ -130,14 +131,20 @@ class VerifyConnection(asyncio.Protocol):
             if self._tls is not None:
                 self._tls.close()
                 self._write(self._tls.data_to_send())
-        if self._transport is not None:
-            self._transport.close()
+        self._hang_up()
 
     def abandon(self) -> None:
         """End the connection without another word: what is still to be sent is not."""
         self._failed = True
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """A server that does not read what is on its way does not keep the connection for that."""
         if self._transport is not None:
             self._transport.close()
+            if self._transport.get_write_buffer_size():
+                loop = asyncio.get_running_loop()
+                loop.call_later(_LAST_WORDS_SECONDS, self._transport.abort)
 
     def _end(self) -> None:
         if self._failed:
@@ -188,5 +195,4 @@ class VerifyConnection(asyncio.Protocol):
     def _fail(self, detail: str) -> None:
         self._failed = True
         self._on_event(TlsFailed(detail))
-        if self._transport is not None:
-            self._transport.close()
+        self._hang_up()

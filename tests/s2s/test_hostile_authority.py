@@ -19,8 +19,11 @@ from scripted_authority import (
 
 from sidecar.jobs import Condition, Outcome, Verdict
 from sidecar.lab.dns import DnsServer
+from sidecar.protocol.verify_stream import VerifyStream
 from sidecar.s2s.checker import Checker
+from sidecar.s2s.connection import VerifyConnection
 from sidecar.s2s.resolver import Resolver
+from sidecar.s2s.tls import client_context
 
 REFUSED = Verdict.error(Condition.REMOTE_CONNECTION_FAILED, "address-refused")
 
@@ -83,6 +86,41 @@ async def test_tls_that_carries_next_to_nothing_ends_the_stream(resolver, dns, t
         publish(dns, authority)
         verdict = await checker.check(CHECK, timeout_seconds=10)
     assert (verdict.outcome, verdict.reason) == (Outcome.ERROR, "tls-failed")
+
+
+@pytest.mark.parametrize("way", ["close", "abandon"])
+async def test_server_that_reads_nothing_does_not_keep_our_connection(way: str) -> None:
+    lost = asyncio.Event()
+
+    class Connection(VerifyConnection):
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            lost.set()
+
+    def make() -> Connection:
+        local, remote = CHECK.pair.target, CHECK.pair.sender
+        return Connection(
+            VerifyStream(local=local, remote=remote, encrypted=False, tls_required=False),
+            domain=remote,
+            context=client_context(),
+            direct_tls=False,
+            on_event=lambda _: None,
+        )
+
+    async def script(peer: Peer) -> None:
+        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await lost.wait()
+
+    async with ScriptedAuthority(script) as authority:
+        loop = asyncio.get_running_loop()
+        transport, connection = await loop.create_connection(
+            make, authority.address, authority.port
+        )
+        while not transport.get_write_buffer_size():
+            transport.write(bytes(1 << 20))  # more than the kernel takes
+        getattr(connection, way)()
+        async with asyncio.timeout(30):
+            await lost.wait()
 
 
 # One byte at a time, for ever
