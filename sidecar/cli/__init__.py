@@ -13,13 +13,17 @@ from sidecar.cli.demo import demo
 from sidecar.cli.kek import kek
 from sidecar.cli.peer_list import peer_list
 from sidecar.cli.probe import probe
+from sidecar.cli.program import Program
 from sidecar.cli.secret import secret
 from sidecar.cli.serve import serve
 from sidecar.cli.status import status
 from sidecar.cli.watch import watch
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+@click.group(
+    cls=Program,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+)
 @click.version_option(__version__, prog_name="dialback-sidecar")
 def main() -> None:
     """Server Dialback (XEP-0220) beside Prosody and ejabberd."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import sys
 from collections.abc import Iterator, Mapping
@@ -26,8 +27,8 @@ SEPARATE_TOKEN = Path("/var/lib/dialback-keyd/admin-token")
 _TIMEOUT_SECONDS = 30.0
 _SEE_LOG = "is the daemon running? see its log"
 _HINTS = {
-    "invalid-input": "see --help for what it takes; a time looks like 2026-11-20T17:00:00Z, a day"
-    " like 2026-11-20, an age like 30m, 12h or 7d",
+    "invalid-input": "see --help for what it takes",
+    "not-our-domain": "see `domains` of each [[link]] in the configuration",
     "token-missing": "give a token with --token-file, or run this as root",
     "token-unknown": "the key service does not know this token; make one with `token create`",
     "token-expired": "make another one with `token create`",
@@ -122,12 +123,15 @@ class Client:
         if self.token_file is None:
             _fail("there is no token on this machine", _HINTS["token-missing"])
         try:
-            return self.token_file.read_text().strip()
+            token = self.token_file.read_text().strip()
         except OSError as error:
             why = error.strerror or str(error)
             _fail(f"cannot read the token in {self.token_file}: {why}", _HINTS["token-missing"])
         except UnicodeDecodeError:
+            token = ""
+        if not re.fullmatch("[!-~]{1,100}", token):
             _fail(f"{self.token_file} holds no token", _HINTS["token-missing"])
+        return token
 
 
 def _conditions(precondition: Precondition) -> dict[str, str]:
@@ -180,7 +184,10 @@ def _give_up(content: bytes) -> NoReturn:
         text += f" ({problem['field']})"
     for each in problem.get("problems", []):
         text += f"\n  {each['place']}: {each['text']}"
-    _fail(text, _HINTS.get(problem["code"], ""), EXIT_USAGE if is_usage else EXIT_REFUSED)
+    hint = _HINTS.get(problem["code"], "")
+    if "a time such as 2026-" in text:
+        hint = "a day alone will do too, as 2026-11-20"
+    _fail(text, hint, EXIT_USAGE if is_usage else EXIT_REFUSED)
 
 
 def _fail(text: str, hint: str, status: int = EXIT_REFUSED) -> NoReturn:

@@ -63,6 +63,9 @@ def _command(operation: AnyOperation, words: Words) -> click.Command:
         condition = _take_precondition(given)
         fields = {name: value for name, value in given.items() if _is_given(value)}
         fields = {name: None if value is DEFAULT else value for name, value in fields.items()}
+        for name in ROUTES[operation.name].path_fields:
+            if fields[name] == "":
+                raise click.UsageError(f"expected {name.upper()}, got nothing")
         _expect_a_change(operation, fields)
         content = client(config_path, token_file).do(operation.name, fields, condition)
         if as_json:

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -112,6 +112,11 @@ def ask_or_exit(
     if isinstance(reply, wanted):
         return reply
     reason = reply.reason if isinstance(reply, Refused) else type(reply).__name__
+    refuse(reason, about=about)
+
+
+def refuse(reason: str, *, about: object = None) -> NoReturn:
+    """Say in words why not, and exit with status 1."""
     named = "" if about is None else f": {about}"
     click.echo(f"error: {_REASONS.get(reason, reason)}{named}", err=True)
     sys.exit(EXIT_UNAVAILABLE)

@@ -10,7 +10,7 @@ from typing import IO
 
 import click
 
-from sidecar.cli.keyd_option import admin_socket_option, ask_or_exit, json_option
+from sidecar.cli.keyd_option import admin_socket_option, ask_or_exit, json_option, refuse
 from sidecar.cli.secret_table import show_versions
 from sidecar.cli.tables import show_json
 from sidecar.errors import InvalidValue
@@ -30,6 +30,9 @@ from sidecar.operations.secrets import changed_versions
 
 _SECONDS_PER_DAY = 86400
 _SHOWN = 100
+_SECRET_BYTES = 1024
+_READ_BYTES = 64 * 1024
+"""Of a file; what is longer is no secret, and some files do not end."""
 
 
 def _domain(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
@@ -58,7 +61,10 @@ def list_secrets(domain: str | None, admin_socket: Path, as_json: bool) -> None:
 
     Example: dialback-sidecar secret list example.org
     """
-    show_versions(list(_versions(admin_socket, domain)), as_json=as_json)
+    listed = list(_versions(admin_socket, domain))
+    if domain is not None and not listed:
+        refuse("no-such-domain")
+    show_versions(listed, as_json=as_json)
 
 
 def _versions(admin_socket: Path, domain: str | None) -> Iterator[ListedVersion]:
@@ -135,7 +141,10 @@ def _rotate_all(after: str, admin_socket: Path, *, dry_run: bool) -> Changed:
 @secret.command("revoke")
 @click.argument("domain", callback=_domain)
 @click.option(
-    "--version", "number", type=click.IntRange(1), help="Which one; without it the active one."
+    "--version",
+    "number",
+    type=click.IntRange(1, 2**31),
+    help="Which one; without it the active one.",
 )
 @dry_run_option
 @admin_socket_option
@@ -214,11 +223,11 @@ def _material(secret_file: IO[bytes] | None, cookie_file: IO[bytes] | None) -> b
         raise click.UsageError("expected either --secret-file or --cookie-file")
     file = secret_file if secret_file is not None else cookie_file
     assert file is not None
-    material = file.read().rstrip(b"\r\n")
+    material = file.read(_READ_BYTES).rstrip(b"\r\n")
     if cookie_file is not None:
         material = hashlib.sha1(material, usedforsecurity=False).hexdigest().encode()
-    if not 1 <= len(material) <= 1024:
-        raise click.UsageError("expected a secret of 1 to 1024 bytes")
+    if not 1 <= len(material) <= _SECRET_BYTES:
+        raise click.UsageError(f"expected a secret of 1 to {_SECRET_BYTES} bytes")
     return material
 
 

@@ -142,8 +142,13 @@ async def test_what_does_not_fit_is_refused_in_words(shared_daemon: Daemon) -> N
     wrong = await run(shared_daemon, "handshake", "list", "--since", "yesterday")
     assert wrong.exit_code == 2
     assert "(since)" in wrong.output
+    assert "hint: a day alone will do too, as 2026-11-20" in wrong.output
     usage = await run(shared_daemon, "handshake", "list", "--outcome", "maybe")
     assert usage.exit_code == 2
+    for words in (("domain", "show"), ("peer", "remove"), ("token", "revoke")):
+        empty = await run(shared_daemon, *words, "")
+        assert empty.exit_code == 2
+        assert ", got nothing" in empty.output
 
 
 @pytest.mark.parametrize(

@@ -291,8 +291,9 @@ def test_command_that_makes_no_sense_ends_with_status_2(keyd, arguments):
     assert run(keyd, *arguments, input="").exit_code == 2
 
 
-def test_refusal_is_told_in_words_with_status_1(running_keyd):
-    ran = run(running_keyd, "secret", "rotate", "stranger.example")
+@pytest.mark.parametrize("words", [["rotate"], ["list"], ["list", "--json"]], ids=" ".join)
+def test_refusal_is_told_in_words_with_status_1(running_keyd, words):
+    ran = run(running_keyd, "secret", *words, "stranger.example")
     assert ran.exit_code == 1
     assert ran.output == "error: that domain has no secret; see `secret list`\n"
 
