@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import os
 import re
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ _SEE_LOG = "is the daemon running? see its log"
 _HINTS = {
     "invalid-input": "see --help for what it takes",
     "not-our-domain": "see `domains` of each [[link]] in the configuration",
-    "token-missing": "give a token with --token-file, or run this as root",
+    "token-missing": "type this as root, or name a file that holds a token with --token-file",
     "token-unknown": "the key service does not know this token; make one with `token create`",
     "token-expired": "make another one with `token create`",
     "token-revoked": "make another one with `token create`",
@@ -49,10 +50,11 @@ _HINTS = {
 
 @dataclass(frozen=True)
 class Client:
-    """Where the API is, and with which token."""
+    """Where the API is, and with which token; where it was looked for when none was named."""
 
     path: Path
     token_file: Path | None
+    looked_in: Sequence[Path] = ()
 
     def do(
         self,
@@ -98,11 +100,14 @@ class Client:
         timeout_seconds: float | None = _TIMEOUT_SECONDS,
     ) -> Iterator[http.client.HTTPResponse]:
         connection = _UnixConnection(self.path, timeout_seconds)
-        token = self._token()
+        token = None if self.token_file is None else _read(self.token_file)
         headers = {"Host": "localhost", "Authorization": f"Bearer {token}", **more_headers}
         if body is not None:
             headers["Content-Type"] = "application/json"
         try:
+            connection.connect()
+            if token is None:  # that the daemon is down explains more
+                self._fail_without_token()
             connection.request(method, url, body, headers)
             response = connection.getresponse()
             if response.status >= 400:
@@ -119,19 +124,33 @@ class Client:
         finally:
             connection.close()
 
-    def _token(self) -> str:
-        if self.token_file is None:
-            _fail("there is no token on this machine", _HINTS["token-missing"])
-        try:
-            token = self.token_file.read_text().strip()
-        except OSError as error:
-            why = error.strerror or str(error)
-            _fail(f"cannot read the token in {self.token_file}: {why}", _HINTS["token-missing"])
-        except UnicodeDecodeError:
-            token = ""
-        if not re.fullmatch("[!-~]{1,100}", token):
-            _fail(f"{self.token_file} holds no token", _HINTS["token-missing"])
-        return token
+    def _fail_without_token(self) -> NoReturn:
+        for place in self.looked_in:
+            try:
+                place.stat()
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                _fail(f"{place}: {(error.strerror or '').lower()}", _HINTS["token-missing"])
+        places = " or ".join(map(str, self.looked_in))
+        _fail(
+            f"there is no token in {places}",
+            "the key service writes one on its first start; name another with --token-file",
+        )
+
+
+def _read(token_file: Path) -> str:
+    """Return the token in a file; say why there is none and exit with status 1 otherwise."""
+    try:
+        token = token_file.read_text().strip()
+    except OSError as error:
+        why = error.strerror or str(error)
+        _fail(f"cannot read the token in {token_file}: {why}", _HINTS["token-missing"])
+    except UnicodeDecodeError:
+        token = ""
+    if not re.fullmatch("[!-~]{1,100}", token):
+        _fail(f"{token_file} holds no token", _HINTS["token-missing"])
+    return token
 
 
 def _conditions(precondition: Precondition) -> dict[str, str]:
@@ -157,17 +176,10 @@ class _UnixConnection(http.client.HTTPConnection):
 def client(config_path: Path, token_file: Path | None) -> Client:
     """The client for the daemon of a configuration; it finds the token of this machine."""
     daemon = places_or_exit(config_path)
+    places = (daemon.state_directory / "keyd" / "admin-token", SEPARATE_TOKEN)
     if token_file is None:
-        found = (daemon.state_directory / "keyd" / "admin-token", SEPARATE_TOKEN)
-        token_file = next((place for place in found if _is_there(place)), None)
-    return Client(daemon.api_socket, token_file)
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a directory that is closed to us
-        return False
+        token_file = next((place for place in places if os.access(place, os.F_OK)), None)
+    return Client(daemon.api_socket, token_file, places)
 
 
 def _give_up(content: bytes) -> NoReturn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import sys
 from typing import Any
 
@@ -24,7 +25,11 @@ class Program(click.Group):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """A terminal that knows fewer characters than domain names have gets what it can show."""
+        """A terminal that knows fewer characters than domain names have gets what it can show.
+
+        What happens commands tell themselves, on no log but that of `serve`.
+        """
+        logging.getLogger("sidecar").addHandler(logging.NullHandler())
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")

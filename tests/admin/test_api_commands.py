@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import click
@@ -176,10 +177,31 @@ async def test_daemon_that_is_down_is_an_error_with_a_hint(shared_daemon: Daemon
     elsewhere.write_text(text.replace('directory = "state"', 'directory = "elsewhere"'))
     token = shared_daemon.config_path.with_name("some-token")
     token.write_text("dbs_x")
-    arguments = ["status", "--config", str(elsewhere), "--token-file", str(token)]
+    for more in ((), ("--token-file", str(token))):
+        arguments = ["status", "--config", str(elsewhere), *more]
+        result = await asyncio.to_thread(CliRunner().invoke, main, arguments)
+        assert result.exit_code == 1
+        assert "api.sock: no such file or directory" in result.output
+        assert "hint: is the daemon running?" in result.output
+
+
+async def test_token_that_is_not_where_it_is_looked_for_is_told_with_the_places(
+    shared_daemon: Daemon, tmp_path: Path
+) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "api.sock").symlink_to(shared_daemon.socket)
+    (tmp_path / "sidecar.toml").write_text('state_directory = "state"')
+    arguments = ["status", "--config", str(tmp_path / "sidecar.toml")]
     result = await asyncio.to_thread(CliRunner().invoke, main, arguments)
     assert result.exit_code == 1
-    assert "hint: is the daemon running?" in result.output
+    place = tmp_path / "state" / "keyd" / "admin-token"
+    assert result.output.startswith(f"error: there is no token in {place} or /var/lib/")
+    assert "--token-file" in result.output
+    nowhere = f'state_directory = "{"x" * 300}"\n[admin]\nsocket = "state/api.sock"'
+    (tmp_path / "sidecar.toml").write_text(nowhere)  # where nobody may look, not even root
+    result = await asyncio.to_thread(CliRunner().invoke, main, arguments)
+    assert result.exit_code == 1
+    assert "/keyd/admin-token: file name too long\nhint: type this as root, or" in result.output
 
 
 async def test_watch_shows_what_happens(shared_daemon: Daemon) -> None:

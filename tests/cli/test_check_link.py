@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from sidecar.cli import main
 from sidecar.lab.network import Network
 from sidecar.lab.prosody_config import ExternalComponent, ProsodySettings
+from sidecar.lab.sidecar import ENVIRONMENT, command
 
 JID = "dialback.capulet.example"
 
@@ -42,6 +43,20 @@ async def test_server_that_does_not_listen_is_told_with_what_to_do(tmp_path: Pat
     assert result.exit_code == 1
     assert f"link {JID}: nothing listens on 127.0.0.1 port {port}; is the server" in result.output
     assert "the daemon does not run" in result.output
+
+
+async def test_what_is_wrong_is_told_once(tmp_path: Path) -> None:
+    """What the link logs meanwhile is for the log of a daemon."""
+    argv = command("dialback-sidecar", "check", "link", "--config", _config(tmp_path, "::1", 1))
+    process = await asyncio.create_subprocess_exec(
+        *argv,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=ENVIRONMENT,
+    )
+    output, log = await process.communicate()
+    assert (process.returncode, log) == (1, b"")
+    assert output.count(f"link {JID}: ".encode()) == 1
 
 
 @pytest.mark.interop
