@@ -80,8 +80,9 @@ class Client:
         return msgspec.json.decode(content)
 
     def events(self) -> Iterator[tuple[str, Any]]:
-        """Yield (kind, content) as it happens; ends when the daemon ends the stream."""
-        with self._answer("GET", EVENTS_PATH, None, {}, timeout_seconds=None) as response:
+        """Yield (kind, content) as it happens; ends when the daemon ends the stream. Where nothing
+        happens the daemon says so every two seconds: one that is silent has died."""
+        with self._answer("GET", EVENTS_PATH, None, {}) as response:
             kind = ""
             for line in response:
                 name, _, value = line.decode().rstrip("\n").partition(": ")
@@ -97,9 +98,8 @@ class Client:
         url: str,
         body: bytes | None,
         more_headers: Mapping[str, str],
-        timeout_seconds: float | None = _TIMEOUT_SECONDS,
     ) -> Iterator[http.client.HTTPResponse]:
-        connection = _UnixConnection(self.path, timeout_seconds)
+        connection = _UnixConnection(self.path, _TIMEOUT_SECONDS)
         token = None if self.token_file is None else _read(self.token_file)
         headers = {"Host": "localhost", "Authorization": f"Bearer {token}", **more_headers}
         if body is not None:
@@ -163,7 +163,7 @@ def _conditions(precondition: Precondition) -> dict[str, str]:
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path, timeout_seconds: float | None) -> None:
+    def __init__(self, path: Path, timeout_seconds: float) -> None:
         super().__init__("localhost", timeout=timeout_seconds)
         self._path = path
 

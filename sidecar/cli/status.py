@@ -52,7 +52,10 @@ def status(
 
 
 def _show(found: dict[str, Any]) -> None:
-    ready = "ready" if found["ready"] else "NOT READY: a link is down"
+    ready = "ready"
+    if not found["ready"]:
+        down = any(link["phase"] != "connected" for link in found["links"])
+        ready = "NOT READY: a link is down" if down else "NOT READY: see the warnings"
     click.echo(f"dialback-sidecar {found['version']}: {ready}\n")
     if found["links"]:
         show_table(_LINK_COLUMNS, found["links"])
