@@ -78,7 +78,7 @@ class ScriptedSidecar:
         self.waiting: asyncio.Queue[Request] = asyncio.Queue()
         self.requests: list[Request] = []
         self.strangers: list[Element] = []
-        """What arrived and was no request with the right MAC."""
+        """What arrived and was no request with the right MAC, or a batch of such."""
         self._secret = secret
         self._place = (address, port)
         self._key = _hmac(secret.encode(), f"{NAMESPACE} link key").digest()
@@ -162,7 +162,12 @@ class ScriptedSidecar:
             return None
         head = "".join(_field(iq.attrib[name]) for name in ("id", "from", "to", "type"))
         mac = self._mac(_field("request") + head + _canonical(iq[0]))
-        return Stanza(iq, mac) if iq[0].get("mac") == mac else None
+        if iq[0].get("mac") != mac:
+            return None
+        stanza = Stanza(iq, mac)
+        if stanza.is_batch and any({"mac", "remaining"} & {*each.keys()} for each in iq[0]):
+            return None
+        return stanza
 
     def _mac(self, text: str) -> str:
         return _hmac(self._key, text).hexdigest()

@@ -108,16 +108,15 @@ def test_requests_are_read_by_the_sidecar_as_they_were_meant() -> None:
       local key = mac.link_key("s3cr3t")
       local child = wire.kind("verify", { "ip", "sender", "stream", "target" })
       local leaf = wire.kind("certificate", {})
-      local values = { sender = "bücher.example", target = "π.example", stream = [[a&b<c>'d"]] }
-      local children = { covered = {} }
-      children[1], children.covered[1] = wire.element(child, values, [=[k&<>'"]]>]=])
-      local inner, covered = wire.element(leaf, values, "AA==")
-      children[2], children.covered[2] = wire.element(child, values, "two", { inner,
-        covered = { covered } })
-      children[3], children.covered[3] = wire.element(child, { ip = "::1" })
+      local function element(text, children)
+        return { kind = child, text = text, children = children,
+          sender = "bücher.example", target = "π.example", stream = [[a&b<c>'d"]] }
+      end
+      local children = { element([=[k&<>'"]]>]=]),
+        element("two", { { kind = leaf, text = "AA==" } }), { kind = child, ip = "::1" } }
       local iq = { type = "set", id = "1", host = "bücher.example", jid = "d.example" }
-      print((wire.request(key, iq, wire.kind("batch", { "note", "remaining" }),
-        { note = "tab\\t" .. [['"]], remaining = "9" }, children)))
+      print((wire.request(key, iq, { kind = wire.kind("batch", { "note", "remaining" }),
+        note = "tab\\t" .. [['"]], remaining = "9", children = children })))
     """)
     iq = fromstring(line)
     assert iq[0].get("mac") == LinkKey(b"s3cr3t").mac(canonical_request(iq, iq[0]))

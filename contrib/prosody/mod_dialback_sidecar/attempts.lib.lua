@@ -1,19 +1,19 @@
 -- Attempts: the stanzas to sidecars, with one request or several, from being collected to being settled.
 --
--- What is asked in one turn of the server's event loop goes out at its end, in one stanza where the job
--- allows it. Never a request over s2s: it is written to the component's own connection or nowhere.
+-- What is asked in one turn of the server's event loop goes out at its end, in one stanza where there are several
+-- and the job allows it. Never a request over s2s: it is written to the component's own connection or nowhere.
 
-local new_id = require "util.id".medium; -- 144 random bits
+local ID_PREFIX = require "util.id".medium() .. "-"; -- 144 random bits for each life of this module, then a number
 local now = require "util.time".monotonic;
 local add_task = require "util.timer".add_task;
 
-local BATCH, BATCH_CHARACTERS = 64, 256 * 1024; -- a stanza has 512 KiB at most
+local BATCH = 64; -- without certificates that is less than the 512 KiB of a stanza
 
 return function (sidecars, wire)
 	local BATCH_KIND = wire.kind("batch", { "remaining" });
 	local pending = {}; -- iq id -> attempt, sent or about to be
 	local open = {}; -- jid -> host -> the attempt that further requests join until the end of this turn
-	local is_flushing = false;
+	local is_flushing, count = false, 0;
 	local attempts = {};
 
 	-- Called when an attempt could not be sent, with the reason; it retires it.
@@ -48,8 +48,12 @@ return function (sidecars, wire)
 		close(attempt);
 	end
 
-	local function write_alone(attempt, request)
-		return wire.request(attempt.key, attempt, request.kind, request, request:children());
+	-- Several requests make a batch.
+	local function payload_of(attempt, remaining)
+		local requests = attempt.requests;
+		if #requests > 1 then return { kind = BATCH_KIND, remaining = remaining, children = requests }; end
+		requests[1].remaining = remaining;
+		return requests[1];
 	end
 
 	local function send(attempt)
@@ -57,21 +61,15 @@ return function (sidecars, wire)
 		local session = sidecars.session_of(attempt.jid);
 		if not session then return attempts.on_failure(attempt, "the sidecar is not connected"); end
 		local request = attempt.requests[1];
-		local remaining = string.format("%d", math.max(0, math.floor((attempt.expires - now()) * 1000)));
-		local made, stanza, request_mac;
-		if attempt.children then
-			made, stanza, request_mac = pcall(wire.request, attempt.key, attempt, BATCH_KIND, { remaining = remaining },
-				attempt.children);
-		else
-			request.remaining = remaining;
-			made, stanza, request_mac = pcall(write_alone, attempt, request);
-		end
+		local remaining = math.max(0, math.floor((attempt.expires - now()) * 1000));
+		local payload = payload_of(attempt, string.format("%d", remaining));
+		attempt.type = payload.iq_type or "set";
+		local made, stanza, request_mac = pcall(wire.request, attempt.key, attempt, payload);
 		if not made then -- a fault of this module: answered as an outage, not with a stream that hangs
 			module:log("error", "could not make a %s request: %s", request.name, stanza);
 			return attempts.on_failure(attempt, "the request could not be made");
 		end
 		attempt.mac = request_mac;
-		attempt.children = nil;
 		session.send(stanza);
 	end
 
@@ -85,37 +83,28 @@ return function (sidecars, wire)
 	end
 
 	local function attempt_for(request, jid, key, expires)
-		local attempt = { id = new_id(), jid = jid, host = request.host, key = key, expires = expires, requests = {},
-			type = request.iq_type or "set", mac = false, children = false, characters = 0 };
+		count = count + 1;
+		local attempt = { id = ID_PREFIX .. count, jid = jid, host = request.host, key = key, expires = expires,
+			requests = {}, type = false, mac = false };
 		pending[attempt.id] = attempt;
 		return attempt;
 	end
 
 	local function add(attempt, request)
-		request.attempt = attempt;
+		request.attempt, request.remaining = attempt, false;
 		attempt.requests[#attempt.requests + 1] = request;
 	end
 
 	-- Put a request into the stanza that is being collected for this sidecar and host.
 	local function join(request, jid, key, expires)
-		local made, written, covered = pcall(request.write, request);
-		if not made then
-			module:log("error", "could not make a %s request: %s", request.name, written);
-			return "the request could not be made";
-		end
 		local by_host = open[jid];
 		if not by_host then
 			by_host = {};
 			open[jid] = by_host;
 		end
 		local attempt = by_host[request.host];
-		if attempt and attempt.characters + #written > BATCH_CHARACTERS then
-			send(attempt);
-			attempt = nil;
-		end
 		if not attempt then
 			attempt = attempt_for(request, jid, key, expires);
-			attempt.children = { covered = {} };
 			by_host[request.host] = attempt;
 			if not is_flushing then
 				is_flushing = true;
@@ -123,17 +112,13 @@ return function (sidecars, wire)
 			end
 		end
 		add(attempt, request);
-		local place = #attempt.requests;
-		attempt.children[place], attempt.children.covered[place] = written, covered;
-		attempt.characters = attempt.characters + #written;
 		if attempt.expires > expires then attempt.expires = expires; end
-		if place == BATCH then send(attempt); end
+		if #attempt.requests == BATCH then send(attempt); end
 	end
 
 	-- Send a request to this sidecar, or put it into what is about to be sent; request.attempt says where it is.
-	-- Returns why not, if it cannot be written.
 	function attempts.put(request, jid, key, expires)
-		if request.write then return join(request, jid, key, expires); end
+		if request.joins and not request.children then return join(request, jid, key, expires); end
 		local attempt = attempt_for(request, jid, key, expires);
 		add(attempt, request);
 		send(attempt);

@@ -59,11 +59,10 @@ return function (parts, options)
 	local job = link.job { name = "check", seconds = options.check_seconds, iq_type = "get",
 		kind = wire.kind("check", CHECK) };
 
-	function job:children()
-		local children = { covered = {} };
-		children[1], children.covered[1] = wire.element(KEY, self, self.element.key);
-		for i, certificate in ipairs(peers.base64_certificates(self.session)) do
-			children[i + 1], children.covered[i + 1] = wire.element(CERTIFICATE, self, certificate);
+	local function children_of(session, key)
+		local children = { { kind = KEY, text = key } };
+		for i, certificate in ipairs(peers.base64_certificates(session)) do
+			children[i + 1] = { kind = CERTIFICATE, text = certificate };
 		end
 		return children;
 	end
@@ -104,7 +103,7 @@ return function (parts, options)
 
 		link.ask(job, { host = element.to, sender = element.from, target = element.to, stream = stream_id,
 			ip = session.ip, encrypted = session.secure and "true" or "false", chain = peers.chain_status(session),
-			external = peers.external_of(session),
+			external = peers.external_of(session), remaining = false, children = children_of(session, element.key),
 			session = session, element = element, stanza = stanza, state = state, pair = pair, started = now() });
 		return true;
 	end

@@ -7,7 +7,8 @@ return function (parts, options)
 	local link, sidecars, streams, peers, native = parts.link, parts.sidecars, parts.streams, parts.peers, parts.native;
 	local elements, report, wire = parts.elements, parts.report, parts.wire;
 	local escape = wire.escape;
-	local ISSUE = wire.kind("issue", { "certificate", "encrypted", "external", "ip", "sender", "stream", "target" });
+	local ISSUE = wire.kind("issue",
+		{ "certificate", "encrypted", "external", "ip", "remaining", "sender", "stream", "target" });
 	local CERTIFICATE = wire.kind("certificate", {});
 
 	-- End the stream; what is queued returns to its senders, and the next stanza tries again.
@@ -28,15 +29,15 @@ return function (parts, options)
 			"could not authenticate to the remote server");
 	end
 
-	local job = link.job { name = "issue", seconds = options.seconds };
+	local job = link.job { name = "issue", seconds = options.seconds, kind = ISSUE, iq_type = "set", joins = true };
 
 	-- The peer's certificate is left out as long as nobody wants it: few rules do, and to encode it makes more
 	-- garbage than all the rest of a request.
-	function job:write()
-		local leaf = self.is_wanted and peers.base64_certificates(self.session, 1)[1];
-		if not leaf then return wire.element(ISSUE, self); end
-		local child, covered = wire.element(CERTIFICATE, self, leaf);
-		return wire.element(ISSUE, self, nil, { child, covered = { covered } });
+	local function ask_with_certificate(request)
+		local leaf = peers.base64_certificates(request.session, 1)[1];
+		request.certificate, request.is_wanted = false, true;
+		request.children = leaf and { { kind = CERTIFICATE, text = leaf } };
+		return link.ask_again(request);
 	end
 
 	function job:done(reply, problem)
@@ -47,8 +48,7 @@ return function (parts, options)
 			send_key(session, key);
 		elseif reply and reply.name == "verdict" and reply.attr.type == "error" then
 			if self.certificate and reply.attr.reason == "certificate-wanted" then
-				self.certificate, self.is_wanted = false, true; -- once
-				return link.ask_again(self);
+				return ask_with_certificate(self); -- once
 			end
 			fail(session, started, "no key", reply.attr.reason or reply.attr.condition or "refused");
 		elseif not self.is_wanted and native.takes_over() and native.issue(session) then -- not around a rule
@@ -64,7 +64,8 @@ return function (parts, options)
 			stream = stream_id, ip = session.ip, encrypted = session.secure and "true" or "false",
 			external = peers.external_of(session),
 			certificate = session.secure and "on-demand" or false, is_wanted = false,
-			session = session, started = started, deadline = 0, attempt = false, tried = false });
+			children = false, remaining = false, session = session, started = started, deadline = 0, attempt = false,
+			tried = false });
 	end
 
 	-- The stream is ready for dialback. Returns true: the server's own module stays out of it.

@@ -29,8 +29,9 @@ return function (parts)
 	-- A kind of request:
 	--   name       "issue", "verify", "check" or "report"
 	--   seconds    how long we wait in all
-	--   write      for what may share a stanza: function (request) -> XML, what the MAC covers
-	--   kind, iq_type, children    for what may not: the payload (wire.lib.lua), function (request) -> its children
+	--   kind       of the element that it is (wire.lib.lua)
+	--   iq_type    "get" or "set"
+	--   joins      whether it may share a stanza with others, as long as it has no children
 	--   done       see above
 	function link.job(job)
 		job.__index = job;
@@ -127,8 +128,7 @@ return function (parts)
 		end
 		local expires = time + (has_others and left * SHARE[request.name] or left);
 		start_sweeping();
-		local fault = attempts.put(request, jid, key, expires);
-		if fault then return request:done(nil, fault); end
+		attempts.put(request, jid, key, expires);
 	end
 
 	function link.ask(job, request)
@@ -166,7 +166,7 @@ return function (parts)
 	-- A batch gets as many answers as it has requests, anything else one that is none.
 	local function fits(attempt, iq, reply)
 		if not reply or #iq.tags ~= 1 or reply.attr.xmlns ~= wire.xmlns or not attempt.mac then return false; end
-		local is_batch = attempt.requests[1].write ~= nil;
+		local is_batch = #attempt.requests > 1;
 		if (reply.name == "answers") ~= is_batch or (is_batch and #reply.tags ~= #attempt.requests) then return false; end
 		return mac.is_of_reply(attempt.key, attempt.mac, reply);
 	end

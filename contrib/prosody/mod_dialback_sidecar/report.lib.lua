@@ -17,20 +17,12 @@ return function (parts, options)
 	local job = link.job { name = "report", seconds = options.seconds, iq_type = "set",
 		kind = wire.kind("report", {}) };
 
-	function job:children()
-		local children = { covered = {} };
-		for i, outcome in ipairs(self.outcomes) do
-			children[i], children.covered[i] = wire.element(OUTCOME, outcome);
-		end
-		return children;
-	end
-
 	function job:done(_, problem)
-		if problem then module:log("debug", "%d outcomes were not reported: %s", #self.outcomes, problem); end
+		if problem then module:log("debug", "%d outcomes were not reported: %s", #self.children, problem); end
 	end
 
 	local function send(host, outcomes)
-		link.ask(job, { host = host, outcomes = outcomes });
+		link.ask(job, { host = host, children = outcomes });
 	end
 
 	-- One batch per local domain: each must belong to the link on its own.
@@ -71,7 +63,7 @@ return function (parts, options)
 		local name = role .. " " .. sender .. " " .. target;
 		local known = pairs_of_stream[name];
 		if known and known.type == type and known.mechanism == mechanism then return; end
-		local outcome = { role = role, mechanism = mechanism, sender = sender, target = target,
+		local outcome = { kind = OUTCOME, role = role, mechanism = mechanism, sender = sender, target = target,
 			stream = session.streamid, type = type };
 		if type == "valid" then pairs_of_stream[name] = outcome; end
 		add(outcome);
@@ -82,12 +74,12 @@ return function (parts, options)
 		local state = streams.known(session);
 		if not state then return; end
 		for _, outcome in pairs(state.pairs) do
-			add { role = outcome.role, mechanism = outcome.mechanism, sender = outcome.sender,
+			add { kind = OUTCOME, role = outcome.role, mechanism = outcome.mechanism, sender = outcome.sender,
 				target = outcome.target, stream = outcome.stream, type = "closed" };
 		end
 		state.pairs = {};
 		if session.dialback_key and state.issue_stream and not state.was_answered then
-			add { role = "initiating", mechanism = "dialback", sender = session.from_host,
+			add { kind = OUTCOME, role = "initiating", mechanism = "dialback", sender = session.from_host,
 				target = session.to_host, stream = state.issue_stream, type = "closed" };
 		end
 	end

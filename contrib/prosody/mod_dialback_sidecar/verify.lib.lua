@@ -4,7 +4,7 @@ local now = require "util.time".monotonic;
 
 return function (parts, options)
 	local link, wire, streams, native, elements = parts.link, parts.wire, parts.streams, parts.native, parts.elements;
-	local VERIFY = wire.kind("verify", { "ip", "sender", "stream", "target" });
+	local VERIFY = wire.kind("verify", { "ip", "remaining", "sender", "stream", "target" });
 
 	local function answer(request, outcome, condition, reason)
 		local session, element = request.session, request.element;
@@ -13,11 +13,7 @@ return function (parts, options)
 		elements.answer(session, element, outcome, condition);
 	end
 
-	local verify = link.job { name = "verify", seconds = options.seconds };
-
-	function verify:write()
-		return wire.element(VERIFY, self, self.element.key);
-	end
+	local verify = link.job { name = "verify", seconds = options.seconds, kind = VERIFY, iq_type = "get", joins = true };
 
 	function verify:done(reply, problem)
 		local session, state = self.session, self.state;
@@ -49,7 +45,8 @@ return function (parts, options)
 		state.verify_count = state.verify_count + 1;
 		-- The target domain of the pair is the one that asks: the peer is the Receiving Server.
 		link.ask(verify, { host = element.to, sender = element.to, target = element.from, stream = element.id,
-			ip = session.ip, element = element, stanza = stanza, session = session, state = state,
+			ip = session.ip, text = element.key, remaining = false,
+			element = element, stanza = stanza, session = session, state = state,
 			on_stream = session.streamid, started = now(), deadline = 0, attempt = false, tried = false });
 		return true;
 	end

@@ -30,7 +30,13 @@ local function field(text)
 	return length_of[#text] .. text;
 end
 
+-- The field with this number
+local count_field = {};
+for count = 0, 64 do count_field[count] = field(tostring(count)); end
+
 -- A kind of element with these attributes, which must be in the order of their names.
+--
+-- An element is a table with its `kind`, with attributes by their names, `text`, and `children`: a list of such tables.
 function wire.kind(name, attributes)
 	local kind = { names = attributes, written = {}, covered = {}, open = "<" .. name, close = "</" .. name .. ">",
 		field = field(name) };
@@ -40,14 +46,15 @@ function wire.kind(name, attributes)
 	return kind;
 end
 
--- Filled anew by each call of what follows: pieces of XML, and of what the MAC covers.
+-- Filled anew by each request: pieces of XML, and of what the MAC covers.
 local written, covered = {}, {};
 
-local function put_attributes(kind, values, w, c)
-	local present, count_at = 0, c + 1;
-	c = count_at;
+local function put_attributes(element, w, c)
+	local kind, present = element.kind, 0;
+	c = c + 1;
+	local count_at = c;
 	for i, name in ipairs(kind.names) do
-		local value = values[name];
+		local value = element[name];
 		if value then
 			present = present + 1;
 			written[w + 1], written[w + 2], written[w + 3] = kind.written[i], escape(value), "'";
@@ -55,49 +62,42 @@ local function put_attributes(kind, values, w, c)
 			w, c = w + 3, c + 3;
 		end
 	end
-	covered[count_at] = field(tostring(present));
+	covered[count_at] = count_field[present];
 	return w, c;
 end
 
-local function put_children(children, w, c)
+-- Behind the `w` pieces of XML and the `c` that are covered; returns how many there are now.
+local function put_element(element, w, c)
+	local kind, text, children = element.kind, element.text or "", element.children;
 	local count = children and #children or 0;
-	c = c + 1;
-	covered[c] = field(tostring(count));
+	written[w + 1] = kind.open;
+	covered[c + 1], covered[c + 2], covered[c + 3] = kind.field, length_of[#text], text;
+	w, c = put_attributes(element, w + 1, c + 3);
+	written[w + 1], written[w + 2] = ">", escape(text);
+	covered[c + 1] = count_field[count];
+	w, c = w + 2, c + 1;
 	for i = 1, count do
-		written[w + i], covered[c + i] = children[i], children.covered[i];
+		w, c = put_element(children[i], w, c);
 	end
-	return w + count, c + count;
+	written[w + 1] = kind.close;
+	return w + 1, c;
 end
 
--- An element below the payload, as XML and as the MAC covers it. `values` has the attributes, `children`
--- is a list of what this function gave, its second results in the list `children.covered`.
-function wire.element(kind, values, text, children)
-	text = text or "";
-	written[1] = kind.open;
-	covered[1], covered[2], covered[3] = kind.field, length_of[#text], text;
-	local w, c = put_attributes(kind, values, 1, 3);
-	written[w + 1], written[w + 2] = ">", escape(text);
-	w, c = put_children(children, w + 2, c);
-	written[w + 1] = kind.close;
-	return concat(written, "", 1, w + 1), concat(covered, "", 1, c);
-end
+local PAYLOAD_AT = 10; -- what comes before it is in wire.request
 
 -- A whole request, and its MAC in lower-case hex. `iq` has id, host, jid (to) and type.
-function wire.request(key, iq, kind, values, children)
+function wire.request(key, iq, payload)
 	covered[1], covered[2], covered[3] = "7:request", length_of[#iq.id], iq.id;
 	covered[4], covered[5], covered[6], covered[7] = length_of[#iq.host], iq.host, length_of[#iq.jid], iq.jid;
-	covered[8], covered[9] = field(iq.type), kind.field;
-	covered[10] = "0:"; -- no text of its own
+	covered[8] = field(iq.type);
 	written[1], written[2], written[3], written[4] = "<iq type='", iq.type, "' id='", iq.id;
 	written[5], written[6], written[7], written[8] = "' from='", escape(iq.host), "' to='", escape(iq.jid);
-	written[9], written[10], written[11] = "'>", kind.open, " xmlns='" .. wire.xmlns .. "'";
-	local w, c = put_attributes(kind, values, 11, 10);
-	local mac_at = w + 1;
-	w, c = put_children(children, mac_at, c);
+	written[9] = "'>";
+	local w, c = put_element(payload, PAYLOAD_AT - 1, 8);
 	local mac = hmac_sha256(key, concat(covered, "", 1, c), true);
-	written[mac_at] = " mac='" .. mac .. "'>";
-	written[w + 1], written[w + 2] = kind.close, "</iq>";
-	return concat(written, "", 1, w + 2), mac;
+	written[PAYLOAD_AT] = payload.kind.open .. " xmlns='" .. wire.xmlns .. "' mac='" .. mac .. "'";
+	written[w + 1] = "</iq>";
+	return concat(written, "", 1, w + 1), mac;
 end
 
 return wire;
