@@ -26,7 +26,7 @@
                  mod_dialback_sidecar_component, mod_dialback_sidecar_reports,
                  mod_dialback_sidecar_choice, mod_dialback_sidecar_asks,
                  mod_dialback_sidecar_batches, mod_dialback_sidecar_complaints,
-                 mod_dialback_sidecar_exchange,
+                 mod_dialback_sidecar_exchange, mod_dialback_sidecar_text,
                  ?LINK, ?OUT, ?IN]).
 -define(AFTERWARDS_MS, 120000).
 

@@ -12,7 +12,7 @@
 -include("mod_dialback_sidecar.hrl").
 
 -define(LINK, mod_dialback_sidecar_link).
--define(WIRE, mod_dialback_sidecar_wire).
+-define(TEXT, mod_dialback_sidecar_text).
 -define(ELEMENTS, mod_dialback_sidecar_elements).
 -define(MARGIN_MS, 300).            % to answer before the negotiation times out
 
@@ -95,7 +95,7 @@ leave(_Why, Question, _Job, State) ->
 %% not, because it may be a key of the sidecar's. Calls nothing of the module's that is gone.
 afterwards(State, #db_verify{type = undefined, from = Target, to = Sender, id = Stream,
                              key = Key}) ->
-    case ?WIRE:trimmed_key(Key) of
+    case ?TEXT:trimmed_key(Key) of
         {ok, Trimmed} ->
             case mod_dialback_sidecar_native:is_key(#{sender => Sender, target => Target,
                                                       stream => Stream, key => Trimmed}) of
@@ -194,7 +194,7 @@ verify(State, #db_verify{from = Target, to = Sender, id = Stream} = Pkt) ->
 readable(#db_result{from = From, to = To, key = Key, sub_els = []}) ->
     readable(From, To, Key);
 readable(#db_verify{from = From, to = To, id = Id, key = Key, sub_els = []}) ->
-    case ?WIRE:visible(Id) of
+    case ?TEXT:visible(Id) of
         true -> readable(From, To, Key);
         false -> error
     end;
@@ -202,8 +202,8 @@ readable(_) ->
     error.
 
 readable(From, To, Key) ->
-    case ?WIRE:domain(From) andalso ?WIRE:domain(To) of
-        true -> ?WIRE:trimmed_key(Key);
+    case ?TEXT:domain(From) andalso ?TEXT:domain(To) of
+        true -> ?TEXT:trimmed_key(Key);
         false -> error
     end.
 

@@ -86,7 +86,7 @@ leave(State, Why, Link, Tag) ->
 ask_for_key(#{server := Sender, stream_remote_id := Stream} = State) ->
     Mark = #{phase => asking, stream => Stream, since => now_ms()},
     State1 = State#{dialback_sidecar => Mark},
-    case {mod_dialback_sidecar_component:is_component(Sender), mod_dialback_sidecar_wire:visible(Stream)} of
+    case {mod_dialback_sidecar_component:is_component(Sender), mod_dialback_sidecar_text:visible(Stream)} of
         {true, _} ->
             no_key(<<"the sidecar's own domain does not federate">>, State1);
         {false, false} ->
