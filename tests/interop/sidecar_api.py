@@ -10,7 +10,7 @@ from sidecar.lab.sidecar import Sidecar
 
 
 async def api(sidecar: Sidecar, method: str, path: str, content: Any = None) -> Any:
-    """Return what it answers; anything but a 200 fails the test."""
+    """Return what it answers; anything but a 200, or 201 for what is new, fails the test."""
     token = (sidecar.state_directory / "keyd" / "admin-token").read_text().strip()
     connector = aiohttp.UnixConnector(str(sidecar.state_directory / "api.sock"))
     headers = {"Authorization": f"Bearer {token}"}
@@ -19,5 +19,5 @@ async def api(sidecar: Sidecar, method: str, path: str, content: Any = None) -> 
         session.request(method, path, json=content) as response,
     ):
         answer = await response.json()
-        assert response.status == 200, answer
+        assert response.status in (200, 201), answer
         return answer

@@ -23,7 +23,7 @@ async def assert_never_seen(visit: Visit, *attackers: RawStream) -> None:
     nurse = await visit.log_in("nurse")
     await nurse.send(message(to=f"romeo@{peer.domain}", text="after all that"))
     await peer.next_stanza()
-    decisions = visit.decisions()
+    decisions = await visit.decided_in_all(1)
     assert len(decisions) == 1, decisions
     assert peer.domain in decisions[0]
     assert visit.sidecar.output.find("refused a stanza", visit.sidecar_mark) == []

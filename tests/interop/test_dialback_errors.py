@@ -79,7 +79,7 @@ async def test_malformed_request_is_bad_request_and_the_stream_stays(
     assert (answer.get("type"), condition(answer)) == ("error", "bad-request")
     assert not (answer.text or "").strip()
     await assert_open(peer, stream)
-    assert len(visit.decisions()) == 1
+    assert len(await visit.decided_in_all(1)) == 1
 
 
 async def test_answer_echoes_the_addresses_as_received_and_never_the_key(visit: Visit) -> None:

@@ -29,7 +29,7 @@ async def outage(visit: Visit) -> AsyncIterator[None]:
 
 async def test_sidecar_decides_while_it_is_there(visit: Visit) -> None:
     await visit.federate()
-    assert len(visit.decisions()) == 2
+    assert len(await visit.decided_in_all(2)) == 2
     assert visit.stock_acts() == []
 
 

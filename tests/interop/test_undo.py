@@ -28,7 +28,7 @@ async def redo(visit: Visit) -> None:
 
 async def test_stock_dialback_takes_over_and_gives_back(visit: Visit) -> None:
     await visit.federate()
-    assert len(visit.decisions()) == 2
+    assert len(await visit.decided_in_all(2)) == 2
     assert visit.stock_acts() == []
 
     await visit.host.undo()
@@ -41,7 +41,7 @@ async def test_stock_dialback_takes_over_and_gives_back(visit: Visit) -> None:
 
     await redo(visit)
     await visit.federate()
-    assert len(visit.decisions()) == 2
+    assert len(await visit.decided_in_all(2)) == 2
     assert visit.stock_acts() == []
 
 

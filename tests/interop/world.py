@@ -114,6 +114,13 @@ class Visit(Guests):
         )
         return [line.text for line in self.sidecar.output.find(pattern, self.sidecar_mark)]
 
+    async def decided_in_all(self, count: int) -> list[str]:
+        """The same once there are so many or more: it answers first, and logs then."""
+        output = self.sidecar.output
+        while len(found := self.decisions()) < count:
+            await output.wait_for(" -> ", after=output.mark())
+        return found
+
     async def decided(self, job: str, *, sender: str, target: str, outcome: str) -> str:
         """Return the sidecar's line about this job once it is there."""
         pattern = rf"\b{job} {re.escape(sender)} -> {re.escape(target)} {outcome}"
