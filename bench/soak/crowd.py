@@ -24,7 +24,8 @@ _VERIFY = b"<db:verify from='flood.example' to='%s' id='%s'>%s</db:verify>"
 
 
 class Crowd(msgspec.Struct):
-    """How many of each, against `domain`'s listener; each hundred has a network of its own."""
+    """How many of each, against `domain`'s listener; each hundred has a network of its own, and
+    each that floods it with requests."""
 
     address: str
     port: int
@@ -41,6 +42,7 @@ class Peers:
     def __init__(self, crowd: Crowd) -> None:
         self._crowd = crowd
         self._numbers = itertools.count()
+        self._floods = itertools.count()
         self._gate = asyncio.Semaphore(_CONNECTING_AT_ONCE)
         self._tasks: list[asyncio.Task[None]] = []
         self._header = stream_header(sender=b"flood.example", target=crowd.domain.encode())
@@ -66,16 +68,20 @@ class Peers:
             except (OSError, EOFError):  # cut off, also before it was greeted
                 await asyncio.sleep(0.05)
 
-    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        number = next(self._numbers)
-        network, host = divmod(number, _PER_NETWORK)
-        source = f"127.{100 + network // 250 % 100}.{network % 250}.{host + 1}"
+    async def _connect(
+        self, source: str | None = None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if source is None:
+            network, host = divmod(next(self._numbers), _PER_NETWORK)
+            source = f"127.{100 + network // 250 % 100}.{network % 250}.{host + 1}"
         return await asyncio.open_connection(
             self._crowd.address, self._crowd.port, local_addr=(source, 0)
         )
 
-    async def _greeted(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        reader, writer = await self._connect()
+    async def _greeted(
+        self, source: str | None = None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await self._connect(source)
         writer.write(self._header)
         await reader.readuntil(b"</stream:features>")
         return reader, writer
@@ -112,7 +118,7 @@ class Peers:
 
     async def _flood(self) -> None:
         """As many wrong keys as are taken."""
-        reader, writer = await self._greeted()
+        reader, writer = await self._greeted(f"127.99.{next(self._floods) % 250}.1")
         requests = b"".join(self._request() for _ in range(50))
         while True:
             writer.write(requests)
