@@ -1,7 +1,7 @@
 """Who is told of each decision and report: the log, the metrics, the history.
 
-They are told in the next turn of the event loop, when the answer is on its way: whoever asked does
-not wait for our books.
+What is answered is in the log by then. Metrics and history are told in the next turn of the event
+loop, when the answer is on its way: whoever asked does not wait for our books.
 """
 
 from __future__ import annotations
@@ -28,15 +28,17 @@ class Observers:
     anything, and a fault in one of them costs no handshake."""
 
     def __init__(self, history: History, metrics: Metrics) -> None:
-        lines = DecisionLog(time.monotonic)
-        self._of_decisions = (lines.note_decision, metrics.note_decision, history.note_decision)
-        self._of_verified = (lines.note_verified, metrics.note_verified, history.note_verified)
+        self._lines = DecisionLog(time.monotonic)
+        self._of_decisions = (metrics.note_decision, history.note_decision)
+        self._of_verified = (metrics.note_verified, history.note_verified)
         self._of_reports = (metrics.note_report, history.note_report)
 
     def note_decision(self, decision: Decision) -> None:
+        _tell([self._lines.note_decision], decision)
         _tell_soon(self._of_decisions, decision)
 
     def note_verified(self, verified: Verified) -> None:
+        _tell([self._lines.note_verified], verified)
         _tell_soon(self._of_verified, verified)
 
     def note_report(self, reported: ReportedOutcome) -> None:

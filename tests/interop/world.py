@@ -115,7 +115,7 @@ class Visit(Guests):
         return [line.text for line in self.sidecar.output.find(pattern, self.sidecar_mark)]
 
     async def decided_in_all(self, count: int) -> list[str]:
-        """The same once there are so many or more: it answers first, and logs then."""
+        """The same once there are so many or more: the log is read beside."""
         output = self.sidecar.output
         while len(found := self.decisions()) < count:
             await output.wait_for(" -> ", after=output.mark())
