@@ -110,6 +110,7 @@ def render(settings: EjabberdSettings, place: EjabberdPlace) -> str:
             modules["mod_muc"] = muc
     config: dict[str, Any] = {
         "loglevel": settings.log_level,
+        "log_burst_limit_count": 1_000_000,  # or it leaves out lines that somebody waits for
         "hosts": list(settings.hosts),
         "listen": listen,
         "acl": acl,

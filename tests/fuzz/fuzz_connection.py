@@ -31,6 +31,9 @@ class Sink(asyncio.Transport):
     def close(self) -> None:
         self.closed = True
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
 
 async def _one_input(data: bytes) -> None:
     direct_tls, step = (bool(data[0] & 1), data[0] // 2 + 1) if data else (False, 1)

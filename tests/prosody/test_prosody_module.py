@@ -24,7 +24,7 @@ _PROSODY_SOURCE = Path("/usr/lib/prosody")
 _PRELUDE = f"""
 package.path = "{_PROSODY_SOURCE}/?.lua;" .. package.path
 package.cpath = "{_PROSODY_SOURCE}/?.so;" .. package.cpath
-table.insert(package.searchers, function (name) -- Prosody 13 puts its name before those of its modules
+table.insert(package.searchers, function (name) -- Prosody 13 puts its name before all of its own
   local bare = name:match("^prosody%.(.+)")
   return bare and function () return require(bare) end
 end)
