@@ -42,10 +42,11 @@ async def test_pending_verify_requests_of_one_stream_are_capped(visit: Visit) ->
         assert (await stream.receive(VERIFY)).get("type") in ("invalid", "error")
     assert not stream.ended
     if isinstance(visit.host, EjabberdHost):
-        # What a peer can cause without end is in the log once.
-        said = r"\[info\].*too many pending on this stream"
+        # What a peer can cause without end is in the log once. For debugging there is more, of which
+        # Erlang leaves out lines, maybe ours, when they come too fast.
+        said = "too many pending on this stream"
         await visit.host.output.wait_for(said, after=before)
-        assert len(visit.host.output.find(said, before)) == 1
+        assert len(visit.host.output.find(rf"\[info\].*{said}", before)) <= 1
 
 
 @pytest.mark.parametrize("unusable", ["i" * 257, "two words", "caf\u00e9"])
