@@ -42,7 +42,7 @@ async def test_pending_verify_requests_of_one_stream_are_capped(visit: Visit) ->
         assert (await stream.receive(VERIFY)).get("type") in ("invalid", "error")
     assert not stream.ended
     if isinstance(visit.host, EjabberdHost):
-        # What a peer can cause without end is in the log once. For debugging there is more, of which
+        # What a peer can cause without end is in the log once. For debugging there is more: of that
         # Erlang leaves out lines, maybe ours, when they come too fast.
         said = "too many pending on this stream"
         await visit.host.output.wait_for(said, after=before)
