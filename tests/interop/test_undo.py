@@ -9,7 +9,7 @@ import pytest_asyncio
 from conftest import open_world
 from ejabberd_host import EjabberdHost
 from host_servers import CAPULET, SIDECAR, HostServer, HostSettings
-from raw_stream import DIALBACK
+from raw_stream import DIALBACK, condition
 from world import Visit, World, message
 
 _UNREADABLE = "SSL_CTX_use_certificate_file failed"
@@ -58,7 +58,9 @@ async def test_check_in_flight_is_finished_by_stock_dialback(visit: Visit) -> No
     peer.on_verify = peer.verify_honestly
     await visit.host.undo()
     answer = await stream.receive(DIALBACK + "result")
-    if not visit.host.output.find(_UNREADABLE, visit.host_mark):
+    if visit.host.output.find(_UNREADABLE, visit.host_mark):
+        assert (answer.get("type"), condition(answer)) == ("error", "remote-server-not-found")
+    else:
         assert answer.get("type") == "valid"
     await visit.stock_acted()
     await redo(visit)
